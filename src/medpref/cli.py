@@ -1,0 +1,187 @@
+"""The command line. Only typer is imported here; each command loads what it needs, so that ``--help`` is instant."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medpref.errors import MedprefError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Align medical vision-language models with preference optimization.",
+)
+Set = Annotated[list[str] | None, typer.Option("--set", help="key=value, for example train.learning_rate=1e-6")]
+Policy = Annotated[str, typer.Option(help="tiny:llava-mistral, hf:ID, or a checkpoint's folder")]
+Source = Annotated[str, typer.Option(help="phantom, pack:DIR, jsonl:FILE, or KIND:key=value,...")]
+Plugin = Annotated[list[Path] | None, typer.Option(help="a Python file that registers components")]
+Folder = Annotated[Path, typer.Argument(help="a run folder")]
+
+
+@app.command()
+def run(
+    recipes: Annotated[list[str] | None, typer.Argument(help="shipped names or YAML files; none = mmedpo fire_mpo")] = None,
+    source: Source = "phantom",
+    policy: Policy = "tiny:llava-mistral",
+    out: Annotated[Path, typer.Option(help="the run folder; the same command resumes it")] = Path("runs/demo"),
+    seed: int = 0,
+    set_: Set = None,
+    control: Annotated[bool, typer.Option(help="train the matched SFT control too")] = True,
+    strict: Annotated[bool, typer.Option(help="warnings are errors")] = False,
+    until: Annotated[str, typer.Option(help="examples, sft, curate, train, evaluate or report")] = "report",
+    plugin: Plugin = None,
+) -> None:
+    """All stages: data, SFT, pairs, alignment, evaluation, report. Finished ones are skipped."""
+    from medpref.run import DEFAULT_RECIPES, STEPS, RunConfig
+
+    _load(plugin)
+    if until not in STEPS:
+        raise typer.BadParameter(f"{until!r} is not one of {', '.join(STEPS)}")
+    config = RunConfig(
+        recipes=tuple(recipes or DEFAULT_RECIPES),
+        source=source,
+        policy=policy,
+        seed=seed,
+        overrides=tuple(set_ or ()),
+        control=control,
+        strict=strict,
+    )
+    _carry_out(config, out, until)
+
+
+def _carry_out(config: object, out: Path, until: str) -> None:
+    from medpref.run import carry_out
+    from medpref.table import print_table
+
+    carry_out(config, out, until=until, say=lambda line: typer.echo(line, err=True))  # type: ignore[arg-type]
+    if until == "report":
+        print_table(out)
+        typer.echo(f"Report: {out / 'report' / 'index.html'}")
+
+
+def _one(folder: Path, until: str) -> None:
+    from medpref import store
+    from medpref.run import RunConfig
+
+    held = store.read_json(store.require(folder, "run.json"))
+    held.pop("medpref", None)
+    _carry_out(RunConfig.model_validate(held), folder, until)
+
+
+@app.command()
+def curate(folder: Folder) -> None:
+    """Of a run folder: everything up to its preference pairs."""
+    _one(folder, "curate")
+
+
+@app.command()
+def train(folder: Folder) -> None:
+    """Of a run folder: everything up to its trained models."""
+    _one(folder, "train")
+
+
+@app.command()
+def evaluate(folder: Folder) -> None:
+    """Of a run folder: everything up to its estimates."""
+    _one(folder, "evaluate")
+
+
+@app.command()
+def report(folder: Folder) -> None:
+    """Of a run folder: the report (and whatever is missing before it)."""
+    _one(folder, "report")
+
+
+@app.command()
+def recipes() -> None:
+    """The shipped recipes, a line each."""
+    from medpref.recipe import load_recipe, shipped
+
+    for name in shipped():
+        recipe = load_recipe(name)
+        typer.echo(f"{name:<18} {recipe.paper:<18} {recipe.summary}")
+
+
+@app.command()
+def show(name: str, policy: Annotated[str, typer.Option()] = "", set_: Set = None) -> None:
+    """A recipe with every field resolved, as YAML."""
+    import yaml
+
+    from medpref.recipe import load_recipe
+
+    recipe = load_recipe(name, overrides=set_ or (), policy=policy)
+    typer.echo(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True).rstrip())
+
+
+@app.command()
+def schema() -> None:
+    """The JSON Schema of recipes and their components, for editors."""
+    import json
+
+    from medpref.recipe import Recipe
+    from medpref.registry import REGISTRIES
+
+    parts = {registry.noun: registry.json_schema() for registry in REGISTRIES}
+    typer.echo(json.dumps({**Recipe.model_json_schema(), "components": parts}, indent=2))
+
+
+@app.command()
+def doctor() -> None:
+    """What is installed, what each extra would add, device, memory, and whether the tiny path works."""
+    from medpref.doctor import examine
+
+    lines, healthy = examine()
+    for line in lines:
+        typer.echo(line)
+    raise typer.Exit(0 if healthy else 1)
+
+
+@app.command()
+def validate(file: Annotated[Path, typer.Argument(help="examples or pairs as JSON lines, a folder, or a recipe")]) -> None:
+    """Find every fault of a file in one pass; each names its row and key and what to do."""
+    from medpref.sources.validate import validate as find
+
+    problems = find(file)
+    for problem in problems:
+        typer.echo(str(problem))
+    typer.echo(f"{file}: {len(problems)} problem{'s' * (len(problems) != 1)}")
+    raise typer.Exit(2 if problems else 0)
+
+
+@app.command()
+def pairs(folder: Folder) -> None:
+    """Look before you train: a page of a run folder's pairs."""
+    from medpref.report.page import write_report
+
+    out = folder / "look"
+    out.mkdir(exist_ok=True)
+    write_report(folder, out)
+    typer.echo(f"Pairs: {out / 'index.html'}")
+
+
+def _load(files: list[Path] | None) -> None:
+    from medpref.plugin import load_plugin
+
+    for file in files or ():
+        load_plugin(file)
+
+
+def main() -> None:
+    """The entry point: a MedprefError is one line on standard error and exit code 2."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    try:
+        app()
+    except MedprefError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command goes on from here", err=True)
+        sys.exit(130)

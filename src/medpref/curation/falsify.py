@@ -1,0 +1,139 @@
+"""A wrong text in place of a right one, close in meaning and alike in style: by choices, by the lexicon, by donors.
+
+Knows: which kinds of edits fit a question. Does not know: the image; whether a text is wrong is checked by a judge.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from medpref.curation.draft import Context, Rng, donor_key
+from medpref.judging.agreement import Agreement
+from medpref.judging.exact import closed_choices
+from medpref.language.answers import contains, is_yes_no, normalise, parse_closed, tokens
+from medpref.language.edits import Edit, edits, flip_decision, preferred
+from medpref.language.presence import replace
+from medpref.language.wording import recase, styled
+from medpref.schema import Example
+
+LENGTH_SHARE, LENGTH_WORDS = 0.34, 2
+REPORT_EDITS, REPORT_DRAWS = 2, 6
+UNDECIDED = frozenset({"not sure", "maybe", "unknown", "unclear", "possibly"})
+NOTHING = frozenset({"none", "nothing"})
+
+
+class Wrong(NamedTuple):
+    """A wrong text, the type of its error, and how it was made."""
+
+    text: str
+    error: str
+    author: str
+
+
+def falsify(example: Example, text: str, context: Context, *, purpose: str) -> Wrong | None:
+    """A wrong variant of a right text, or None where the rules find none that passes the checks.
+
+    Candidates come in groups (other choices; edits of the type that fits the question; further edits; donors). The
+    first group with a passing candidate decides, those in the words of the data's answers before all others; within
+    a group chance decides, so that no direction is preferred.
+    """
+    if normalise(example.answer) in UNDECIDED:
+        return None
+    rng = context.rng(purpose, example)
+    groups = [
+        [wrong for wrong in group if is_wrong(example, wrong.text, like=text)]
+        for group in _groups(example, text, context, rng)
+    ]
+    known = [[wrong for wrong in group if set(tokens(wrong.text)) <= context.vocabulary] for group in groups[:-1]]
+    for passing in (*known, *groups):
+        if passing:
+            return passing[int(rng.integers(len(passing)))]
+    return None
+
+
+def is_wrong(example: Example, text: str, *, like: str) -> bool:
+    """Whether a text differs from the reference in meaning, does not contain it, and is as long as ``like``."""
+    if not text.strip() or normalise(text) == normalise(example.answer) or not alike_in_length(text, like):
+        return False
+    closed = closed_choices(example) is not None
+    if not closed and contains(text, example.answer):
+        return False
+    return Agreement().judge(example, text).value == 0.0
+
+
+def alike_in_length(text: str, like: str) -> bool:
+    """Whether two texts differ by at most 2 words or a third of the words of ``like``."""
+    ours, theirs = len(text.split()), len(like.split())
+    return abs(ours - theirs) <= max(LENGTH_WORDS, LENGTH_SHARE * theirs)
+
+
+def _groups(example: Example, text: str, context: Context, rng: Rng) -> Iterator[list[Wrong]]:
+    choices = closed_choices(example)
+    if choices is not None:
+        yield list(_other_choices(example, text, choices))
+    if example.answer_type == "report":
+        yield [_report(text, rng) for _ in range(REPORT_DRAWS)]
+    by_type: dict[str, list[Wrong]] = {}
+    for edit in preferred(text, example.kind) if normalise(text) not in NOTHING else ():
+        by_type.setdefault(edit.type, []).append(Wrong(edit.text, edit.type, "rules"))
+    yield from by_type.values()
+    lent = [] if example.answer_type == "report" else _donors(example, text, context)
+    yield [Wrong(donor, example.kind, "donor") for donor in lent]
+
+
+def _other_choices(example: Example, text: str, choices: Sequence[str]) -> Iterator[Wrong]:
+    if not choices or is_yes_no(choices):
+        flipped = replace(text, flip_decision(text)) if flip_decision(text) else ""
+        if flipped:
+            yield Wrong(flipped, "presence", "rules")
+        return
+    said = parse_closed(text, choices, example.question)
+    for choice in choices:
+        if said is not None and choice != said:
+            put = put_choice(text, said, choice)
+            if put:
+                yield Wrong(put, example.kind, "choice")
+
+
+def put_choice(text: str, said: str, choice: str) -> str | None:
+    """The text with the choice ``choice`` where ``said`` stands, in the same letter case; None where it does not."""
+    hit = re.search(rf"(?<!\w){re.escape(said.strip())}(?!\w)", text, re.IGNORECASE)
+    if hit is None:
+        return styled(choice, like=text) if len(text.split()) <= len(said.split()) + 1 else None
+    return text[: hit.start()] + recase(choice.strip(), old=hit.group(), text=text, canonical=said) + text[hit.end() :]
+
+
+def _report(text: str, rng: Rng) -> Wrong:
+    """Up to two edits in different places of a report; the first is of presence where there is one."""
+    made: list[Edit] = []
+    for _ in range(REPORT_EDITS):
+        options = [edit for edit in preferred(text, "report") if _fresh(edit, made)]
+        first = [edit for edit in options if not made and edit.type == "presence"] or options
+        if not first:
+            break
+        edit = first[int(rng.integers(len(first)))]
+        text, made = edit.text, [*made, edit]
+    return Wrong(text, "+".join(edit.type for edit in made) or "none", "rules")
+
+
+def _fresh(edit: Edit, made: Iterable[Edit]) -> bool:
+    """A second edit touches another concept, and another sentence, than the first."""
+    return all(edit.concept != other.concept and edit.place != other.place for other in made)
+
+
+def _donors(example: Example, text: str, context: Context) -> Iterator[str]:
+    ours = set(tokens(example.answer))
+    for answer in context.donors.get(donor_key(example), ()):
+        if not ours & set(tokens(answer)) and not is_yes_no([answer]):
+            yield styled(answer, like=text)
+
+
+def targeted(text: str, error: str, rng: Rng) -> Wrong | None:
+    """A text with exactly one error of a given type (a type of ``language.edits``), or None."""
+    options = edits(text, (error,))
+    if not options:
+        return None
+    edit = options[int(rng.integers(len(options)))]
+    return Wrong(edit.text, error, "targeted")

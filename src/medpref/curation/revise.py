@@ -1,0 +1,155 @@
+"""Minimal edits of the policy's own reply (FiRe-MPO, arXiv:2606.12590, section 3): right it, or make it wrong.
+
+Knows: how to replace the words that answer. Does not know: what is in the image. The result is checked, not trusted:
+chosen agrees with the reference, rejected does not, and outside the spans both are equal.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from medpref.curation.draft import Context, Draft, Refused
+from medpref.curation.falsify import falsify, put_choice
+from medpref.judging.agreement import Agreement
+from medpref.judging.exact import closed_choices
+from medpref.judging.findings import compare
+from medpref.language.answers import is_yes_no, parse_closed
+from medpref.language.diff import outside, spans
+from medpref.language.edits import edits, flip_decision, put
+from medpref.language.findings import mentions, polarities
+from medpref.language.presence import flip_presence, replace
+from medpref.language.wording import styled
+from medpref.registry import WRITERS
+from medpref.schema import CHOSEN, REJECTED, Example, Frozen, Reply
+
+SHORT_WORDS = 6
+
+
+@WRITERS.add
+class Correct(Frozen):
+    """Both replies from the policy's own one: edited to be right where it is wrong, or wrong where it is right."""
+
+    kind: Literal["correct"] = "correct"
+    both: ClassVar[bool] = True
+    of: str = "own"
+
+    def write(self, example: Example, context: Context, *, role: str, other: Draft | None) -> Draft | Refused:
+        held = context.own.get(example.id)
+        own = held.text.strip() if held else ""
+        if not own:
+            return Refused("the policy gave no reply to this example")
+        right = Agreement().judge(example, own).value == 1.0
+        if right:
+            made = falsify(example, own, context, purpose="correct")
+            chosen, rejected, error = own, made.text if made else "", made.error if made else ""
+        else:
+            chosen, rejected, error = righted(example, own) or "", own, "own"
+        if not (chosen and rejected):
+            return Refused("no minimal edit of the policy's reply " + ("makes it wrong" if right else "rights it"))
+        complaint = unsound(example, chosen, rejected)
+        if complaint:
+            return Refused(complaint)
+        replies = {
+            CHOSEN: Reply(text=chosen, author="policy" if right else "correct"),
+            REJECTED: Reply(text=rejected, author="correct" if right else "policy"),
+        }
+        return Draft(replies, {"own_was_right": right, "error": error, "made_by": "correct"})
+
+
+def unsound(example: Example, chosen: str, rejected: str) -> str | None:
+    """What is wrong with a pair of revised replies, or None."""
+    judge = Agreement()
+    if judge.judge(example, chosen).value != 1.0:
+        return "the edited reply does not agree with the reference"
+    if judge.judge(example, rejected).value != 0.0:
+        return "the rejected reply is not wrong"
+    ours, theirs = spans(chosen, rejected)
+    if outside(chosen, ours) != outside(rejected, theirs):
+        return "the replies differ outside their spans"
+    return None
+
+
+def righted(example: Example, own: str) -> str | None:
+    """The policy's wrong reply with the fewest words replaced so that it agrees with the reference, or None."""
+    if example.answer_type == "report":
+        return _righted_report(example.answer, own)
+    choices = closed_choices(example)
+    judge = Agreement()
+    for candidate in _candidates(example, own, choices):
+        if candidate and judge.judge(example, candidate).value == 1.0:
+            return candidate
+    return None
+
+
+def _candidates(example: Example, own: str, choices: tuple[str, ...] | None) -> list[str | None]:
+    short = styled(example.answer, like=own) if len(own.split()) <= SHORT_WORDS else None
+    if choices is not None and (not choices or is_yes_no(choices)):
+        flips = [edit.text for edit in edits(own, ("presence", "normality"))]
+        lead = flip_decision(own)
+        return [replace(own, lead) if lead else None, *flips, short]
+    if choices is not None:
+        said = parse_closed(own, choices, example.question)
+        gold = parse_closed(example.answer, choices, example.question)
+        return [put_choice(own, said, gold) if said and gold else None, short]
+    return [_concepts_put(example.answer, own), short]
+
+
+def _concepts_put(reference: str, own: str) -> str | None:
+    """The reply with the reference's concepts where others of the same type stand; None where there is no place."""
+    for one in mentions(reference):
+        read = mentions(own)
+        if any(m.concept == one.concept for m in read):
+            continue
+        places = [m for m in read if m.concept.type == one.concept.type and m.match.gap == (0, 0)]
+        if not places:
+            return None
+        own = replace(own, put(own, places[0], one.concept))
+    return own
+
+
+def _righted_report(reference: str, own: str) -> str | None:
+    """The report with its contradictions flipped, its altered attributes mended, its unsupported findings denied.
+
+    A finding that the report leaves out cannot be put in by a few words: where the reference's sentence on another
+    finding would have to be added, the report is refused by the check that follows.
+    """
+    for _ in range(8):
+        found = compare(reference, own)
+        flip = (*found.contradicted, *found.unsupported)
+        if flip:
+            changed = _flip(own, flip[0])
+        elif found.altered:
+            changed = _mend(own, found.altered[0])
+        else:
+            return _added(reference, own, found.missing)
+        if changed is None or changed == own:
+            return None
+        own = changed
+    return None
+
+
+def _flip(own: str, finding: str) -> str | None:
+    for mention in mentions(own, ("finding", "device")):
+        if mention.concept.name == finding:
+            changes = flip_presence(own, mention)
+            if changes:
+                return replace(own, changes)
+    return None
+
+
+def _mend(own: str, altered: str) -> str | None:
+    """One attribute exchanged; ``altered`` reads ``finding: attribute right/said``."""
+    finding, _, rest = altered.partition(": ")
+    kind, _, values = rest.partition(" ")
+    right, _, said = values.partition("/")
+    places = [m for m in mentions(own, (kind,)) if m.concept.name == said]
+    subjects = [m for m in mentions(own, ("finding", "device")) if m.concept.name == finding]
+    near = [place for place in places if any(place.clause == one.clause for one in subjects)]
+    from medpref.language.lexicon import lexicon
+
+    return replace(own, put(own, near[0], lexicon().get(kind, right))) if near else None
+
+
+def _added(reference: str, own: str, missing: tuple[str, ...]) -> str | None:
+    """The report as it is where nothing is missing; a missing finding is swapped in for an unsaid denial, or refused."""
+    return own if not missing and polarities(own) else None

@@ -1,0 +1,1 @@
+"""The engine: branches to per-token log-probabilities, every distinct token once."""

@@ -1,0 +1,171 @@
+"""The evaluation stage: replies, probes, verdicts, estimates and alarms of one model, into one folder.
+
+Generation and probing go in fixed chunks that are journalled whole, so a killed run computes exactly the chunks it
+lacks, in the same batches, and ends with the same bytes.
+"""
+
+from __future__ import annotations
+
+import functools
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medpref import store
+from medpref.evaluation.alarms import alarms
+from medpref.evaluation.estimate import estimates
+from medpref.evaluation.findings import report_rows
+from medpref.evaluation.probe import Read, probe_all, probe_pair
+from medpref.evaluation.text import text_rows
+from medpref.evaluation.views import ProbeImages, wrong_images
+from medpref.evaluation.vqa import answer_rows, constant_answers
+from medpref.imaging.decode import read_image
+from medpref.progress import track
+from medpref.schema import Example, OwnReply, VerdictRow
+
+if TYPE_CHECKING:
+    from medpref.models.policy import Policy
+
+Answer = Callable[[Sequence[Example]], list[OwnReply]]
+CHUNK = 64
+MAX_NEW_TOKENS = 96
+
+
+def evaluate(
+    policy: Policy,
+    examples: Sequence[Example],
+    out: Path,
+    *,
+    root: Path,
+    train_examples: Sequence[Example],
+    seed: int,
+    synthetic: bool,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+) -> dict[str, int]:
+    """Write replies.jsonl, verdicts.jsonl and estimates.json into ``out``; returns counts. Resumes from its journal."""
+    from medpref.evaluation.read import engine_reader
+
+    plan = Plan(tuple(examples), tuple(train_examples), Path(out), Path(root), seed=seed, synthetic=synthetic)
+    answer = policy_answers(policy, plan.root, max_new_tokens=max_new_tokens, seed=seed)
+    return carry_out(plan, answer=answer, read=engine_reader(policy, plan.root))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is evaluated, and where: examples, the train split beside them, the stage's folder, the run's root."""
+
+    examples: tuple[Example, ...]
+    train: tuple[Example, ...]
+    out: Path
+    root: Path
+    seed: int
+    synthetic: bool
+
+
+def carry_out(plan: Plan, *, answer: Answer, read: Read) -> dict[str, int]:
+    """The stage with any model behind ``answer`` (examples to replies) and ``read`` (pairs to log-probabilities)."""
+    with store.Journal(plan.out / "journal.jsonl") as journal:
+        replies = _replies(plan, journal, answer)
+        probed = _probed(plan, journal, read)
+    rows = verdicts(plan, {name: reply.text for name, reply in replies.items()}, probed)
+    store.write_lines(plan.out / "replies.jsonl", [replies[example.id] for example in plan.examples])
+    store.write_lines(plan.out / "verdicts.jsonl", rows)
+    texts = {name: reply.text for name, reply in replies.items()}
+    measured = estimates(rows, seed=plan.seed)
+    found = {
+        "model": plan.out.name.removesuffix(".partial"),
+        "synthetic": plan.synthetic,
+        "estimates": measured,
+        "alarms": [
+            alarm._asdict() for alarm in alarms(plan.examples, texts, plan.train, rows, synthetic=plan.synthetic)
+        ],
+    }
+    store.write_json(plan.out / "estimates.json", found)
+    shutil.rmtree(plan.out / "probe", ignore_errors=True)
+    (plan.out / "journal.jsonl").unlink()
+    return {"questions": len(plan.examples), "verdicts": len(rows), "estimates": len(measured)}
+
+
+def verdicts(plan: Plan, replies: Mapping[str, str], probed: Mapping[str, Sequence[VerdictRow]]) -> list[VerdictRow]:
+    """Every row of every example, in the order of the examples: the reply's, its text overlap's, the probe's."""
+    constants = constant_answers(plan.train)
+    reports = [example for example in plan.examples if example.answer_type == "report"]
+    overlap = text_rows(reports, [replies[example.id] for example in reports])
+    texts = {example.id: held for example, held in zip(reports, overlap, strict=True)}
+    rows: list[VerdictRow] = []
+    for example in plan.examples:
+        reply = replies[example.id]
+        if example.answer_type == "report":
+            rows += report_rows(example, reply) + texts[example.id]
+        else:
+            rows += answer_rows(example, reply, constants.get(example.kind))
+        rows += probed[example.id]
+    return rows
+
+
+def policy_answers(policy: Policy, root: Path, *, max_new_tokens: int, seed: int) -> Answer:
+    """Greedy replies of a policy, with their decoding settings and a hash of what was asked."""
+    from medpref.models.generate import Request, generate
+
+    def answer(examples: Sequence[Example]) -> list[OwnReply]:
+        requests = [
+            Request(example.id, tuple(read_image(image.locate(root)) for image in example.images), example.question)
+            for example in examples
+        ]
+        found = generate(policy, requests, max_new_tokens=max_new_tokens, seed=seed)
+        return [
+            OwnReply(
+                example=example.id,
+                text=one.text,
+                log_probs=tuple(one.log_probs),
+                decoding=f"greedy max_new_tokens={max_new_tokens} prompt={_asked(example)}",
+            )
+            for example, (one, *_) in zip(examples, found, strict=True)
+        ]
+
+    return answer
+
+
+def _asked(example: Example) -> str:
+    return store.digest([example.question, [image.sha256 for image in example.images]])[:12]
+
+
+def _replies(plan: Plan, journal: store.Journal, answer: Answer) -> dict[str, OwnReply]:
+    def work(chunk: Sequence[Example]) -> list[Any]:
+        return [reply.model_dump(mode="json") for reply in answer(chunk)]
+
+    values = track(_by_chunk(plan.examples, journal, "replies", work), "replies", total=len(plan.examples))
+    return {value["example"]: OwnReply.model_validate(value) for value in values}
+
+
+def _probed(plan: Plan, journal: store.Journal, read: Read) -> dict[str, list[VerdictRow]]:
+    images = ProbeImages(plan.out / "probe", root=plan.root, seed=plan.seed)
+    wrong = wrong_images(plan.examples, seed=plan.seed)
+
+    def work(chunk: Sequence[Example]) -> list[Any]:
+        pairs = [probe_pair(example, images.views(example, wrong.get(example.id))) for example in chunk]
+        rows = probe_all(chunk, pairs, read)
+        return [[row.model_dump(mode="json") for row in held] for held in rows]
+
+    values = track(_by_chunk(plan.examples, journal, "probe", work), "probes", total=len(plan.examples))
+    order = [example.id for chunk in chunks(plan.examples) for example in chunk]
+    return {name: [VerdictRow.model_validate(row) for row in held] for name, held in zip(order, values, strict=True)}
+
+
+def chunks(examples: Sequence[Example]) -> list[list[Example]]:
+    """Fixed chunks: questions about one study together, reports (long replies) last."""
+    order = sorted(
+        examples, key=lambda example: (example.answer_type == "report", example.images[0].sha256, example.id)
+    )
+    return [order[start : start + CHUNK] for start in range(0, len(order), CHUNK)]
+
+
+def _by_chunk(
+    examples: Sequence[Example], journal: store.Journal, name: str, work: Callable[[Sequence[Example]], list[Any]]
+) -> Iterator[Any]:
+    """The values of each example in the order of ``chunks``; a chunk that the journal has is not worked again."""
+    for chunk in chunks(examples):
+        key = f"{name}/{store.digest([example.id for example in chunk])}"
+        yield from journal.get(key, functools.partial(work, chunk))

@@ -1,0 +1,61 @@
+"""What a policy spec stands for, without loading it: the hash by which stages know whether a model changed. No torch."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from medpref import store
+from medpref.errors import ModelError, nearest
+
+TINY = ("llava-mistral", "llava-qwen2", "qwen2_5_vl")
+BASES = resources.files("medpref") / "models" / "bases"
+
+
+def require_policy(spec: str) -> None:
+    """Raise ModelError where a spec cannot be meant: an unknown tiny model, or a local folder that is not there."""
+    kind, _, rest = spec.partition(":")
+    if kind == "tiny":
+        name = rest.partition("@")[0]
+        if name not in TINY:
+            raise ModelError(
+                f"--policy {spec}", given=f"tiny model {name!r}", expected="one of ours", todo=nearest(name, TINY)
+            )
+        if "@" not in rest and not (BASES / name / "model.safetensors").is_file():
+            raise ModelError(
+                f"--policy {spec}",
+                given="no shipped base",
+                expected=f"models/bases/{name}",
+                todo="run: make phantom-base",
+            )
+    elif kind != "hf" and not Path(spec).is_dir():
+        raise ModelError(
+            f"--policy {spec}",
+            given="no such folder",
+            expected="tiny:NAME, hf:ID or a checkpoint's folder",
+            todo="check the path, or write hf:ORGANISATION/MODEL",
+        )
+
+
+def fingerprint(spec: str) -> str:
+    """A hash of the spec and, where its files are local, of their names, sizes and times (contents for small files)."""
+    kind, _, rest = spec.partition(":")
+    folder = None
+    if kind == "tiny" and "@" not in rest:
+        folder = Path(str(BASES / rest))
+    elif Path(spec).is_dir():
+        folder = Path(spec)
+    elif kind == "hf" and Path(rest).is_dir():
+        folder = Path(rest)
+    if folder is None:
+        return store.digest(spec)
+    files = sorted(path for path in folder.iterdir() if path.suffix in {".json", ".safetensors", ".jinja", ".model"})
+    return store.digest([[path.name, _mark(path)] for path in files])
+
+
+def _mark(path: Path) -> str:
+    """A file's content hash where that is quick (under 64 MiB), else its size and time."""
+    status = path.stat()
+    if status.st_size < 64 * 2**20:
+        return store.file_digest(path)
+    return f"{status.st_size}-{status.st_mtime_ns}"

@@ -1,0 +1,130 @@
+"""Paired differences in words. An interval that includes zero is a tie, and so is one that Holm's correction takes back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from markupsafe import Markup
+
+from medpref.report.figure import Interval, strip
+from medpref.report.read import Comparison, Run, is_control
+from medpref.report.words import Words, headline, metric_words, model_label, number, p_value
+
+Outcome = Literal["tied", "better", "worse", "higher", "lower", "not judged"]
+ALPHA = 0.05
+SYMBOLS = {"better": "▲", "worse": "▼", "higher": "▲", "lower": "▼", "tied": "=", "not judged": "–"}
+
+
+class Difference(NamedTuple):
+    """One paired difference; ``figure`` is its strip on the scale of its table, None for metrics of other units."""
+
+    words: Words
+    held: Comparison
+    outcome: Outcome
+    note: str
+    figure: Markup | None = None
+
+    @property
+    def shown(self) -> str:
+        return number(self.held.difference, percent=self.words.percent, signed=True)
+
+    @property
+    def interval(self) -> str:
+        low, high = (number(end, percent=self.words.percent, signed=True) for end in (self.held.low, self.held.high))
+        return f"{low} to {high}"
+
+    @property
+    def symbol(self) -> str:
+        return SYMBOLS[self.outcome]
+
+    @property
+    def p(self) -> str:
+        return p_value(self.held.p)
+
+    @property
+    def p_holm(self) -> str:
+        return p_value(self.held.p_holm)
+
+
+class Contrast(NamedTuple):
+    """All differences between two models: over all test examples, on the shortcut's slices, and on other slices."""
+
+    a: str
+    b: str
+    overall: tuple[Difference, ...]
+    shortcut: tuple[Difference, ...]
+    slices: tuple[Difference, ...]
+
+    @property
+    def title(self) -> str:
+        return f"{model_label(self.a)} minus {model_label(self.b)}"
+
+    @property
+    def against_control(self) -> bool:
+        return is_control(self.b) and not is_control(self.a)
+
+
+def contrasts(run: Run) -> list[Contrast]:
+    """Paired differences by couple of models: against a matched control first, then against SFT, then the rest."""
+    couples: dict[tuple[str, str], list[Comparison]] = {}
+    for held in run.comparisons:
+        couples.setdefault((held.a, held.b), []).append(held)
+    place = {model.name: index for index, model in enumerate(run.models)}
+    found = (_contrast(a, b, rows) for (a, b), rows in couples.items())
+    return sorted(found, key=lambda held: (_importance(held), place.get(held.a, len(place)), held.a, held.b))
+
+
+def headlines(contrast: Contrast, limit: int = 4) -> list[Difference]:
+    """The differences that a reader wants first."""
+    by_name = {row.held.metric: row for row in (*contrast.overall, *contrast.shortcut)}
+    return [by_name[name] for name in headline(list(by_name), limit)]
+
+
+def outcome(held: Comparison, words: Words) -> Outcome:
+    """``tied`` where the 95 % interval includes zero or Holm's p is not below 0.05, else which way it goes."""
+    if held.difference is None or held.low is None or held.high is None:
+        return "not judged"
+    if held.low <= 0 <= held.high or (held.p_holm is not None and held.p_holm >= ALPHA):
+        return "tied"
+    up = held.difference > 0
+    if words.better == "neither":
+        return "higher" if up else "lower"
+    return "better" if up == (words.better == "higher") else "worse"
+
+
+def _contrast(a: str, b: str, rows: Sequence[Comparison]) -> Contrast:
+    names = [row.metric.partition("@")[0] for row in rows]
+    first = {name: place for place, name in enumerate(headline(names, limit=len(names)))}
+    ordered = sorted(rows, key=lambda row: first.get(row.metric.partition("@")[0], len(first)))
+    overall = [row for row in ordered if "@" not in row.metric]
+    shortcut = sorted((row for row in ordered if "@shortcut=" in row.metric), key=lambda row: row.metric.partition("@")[2])
+    other = [row for row in ordered if row not in overall and row not in shortcut]
+    return Contrast(a, b, *(_drawn(part) for part in (overall, shortcut, other)))
+
+
+def _drawn(rows: Sequence[Comparison]) -> tuple[Difference, ...]:
+    """The rows with strips; shares lie on one symmetric scale, so that their lengths can be compared."""
+    ends = [abs(end) for row in rows if metric_words(row.metric).percent for end in (row.low, row.high) if end is not None]
+    reach = max(ends, default=0.0) * 1.05 or 1.0
+    return tuple(_difference(row, reach) for row in rows)
+
+
+def _difference(held: Comparison, reach: float) -> Difference:
+    words = metric_words(held.metric)
+    reached = outcome(held, words)
+    taken_back = reached == "tied" and held.low is not None and held.high is not None and not held.low <= 0 <= held.high
+    note = "the interval excludes zero, but not after Holm’s correction" if taken_back else ""
+    figure = None
+    if words.percent and held.difference is not None and held.low is not None and held.high is not None:
+        colour = {"better": 1, "worse": 2}.get(reached, 0)
+        figure = strip(Interval(words.label, held.difference, held.low, held.high, colour), (-reach, reach))
+    return Difference(words, held, reached, note, figure)
+
+
+def _importance(contrast: Contrast) -> int:
+    if contrast.against_control:
+        return 0
+    if is_control(contrast.a) or contrast.a == "sft":
+        return 3
+    return 1 if contrast.b == "sft" else 2

@@ -1,0 +1,171 @@
+"""The report of a run: one HTML file that needs no network, no server and no other file.
+
+Everything a reader compares is in the page itself as tables and figures; pairs and wrong answers lie in it as JSON and
+are drawn when they come into sight. A content security policy forbids the page to fetch anything or to run any script
+but its own, whatever a model's reply contains.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from medpref import store
+from medpref.report import table
+from medpref.report.budget import script_json
+from medpref.report.card import card_of
+from medpref.report.contrast import contrasts
+from medpref.report.contrast import headlines as contrast_headlines
+from medpref.report.curves import panels
+from medpref.report.figure import Interval, forest
+from medpref.report.gallery import gallery
+from medpref.report.read import Run, is_control, is_synthetic, read_run
+from medpref.report.template import render, source_of
+from medpref.report.thumbnail import OpenImage, Thumbnails, open_picture
+from medpref.report.words import model_label
+from medpref.report.wrong import failures, judged, wrong_answers
+
+PAGE = "index.html"
+SCRIPTS = ("dom.js", "picture.js", "pager.js", "gallery.js", "wrong.js", "start.js")
+PAIR_BYTES, WRONG_BYTES, PICTURE_BYTES = 2_600_000, 1_000_000, 3_400_000
+WRONG_PICTURES = 0.25
+LARGE_SIDE, SMALL_SIDE, MANY = 224, 144, 600
+
+
+def write_report(root: Path, out: Path, *, open_image: OpenImage = open_picture) -> dict[str, int]:
+    """Write ``out/index.html`` from a run folder; returns counts of what it shows and its size in bytes.
+
+    ``open_image`` reads an image file (pass one that knows DICOM where the examples are DICOM); an image that it cannot
+    read is shown as a note. The run folder is only read.
+    """
+    run = read_run(root)
+    by_model = [judged(model) for model in run.models]
+    pictures, pairs, wrong = _browsers(run, by_model, open_image)
+    script = "\n".join(source_of(f"script/{name}") for name in SCRIPTS)
+    script = f"(() => {{\n'use strict';\n{script}}})();"
+    html = render(
+        "page.html.j2",
+        **_context(run),
+        failures=failures(run, by_model),
+        pairs=pairs,
+        wrong=wrong,
+        data={name: script_json(value) for name, value in (("pictures", pictures), ("pairs", pairs), ("wrong", wrong))},
+        style=source_of("style.css"),
+        script=script,
+        policy=content_policy(script),
+    )
+    store.write_text(out / PAGE, html)
+    return {
+        "models": len(run.models),
+        "pairs": len(pairs["entries"]),
+        "wrong_answers": len(wrong["entries"]),
+        "pictures": len(pictures),
+        "bytes": len(html.encode()),
+    }
+
+
+def content_policy(script: str) -> str:
+    """What the page may do: show inlined pictures and styles, run this one script (by its hash), nothing else."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    allowed = f"img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    return f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
+
+
+def colours(run: Run) -> list[int]:
+    """A series number a model: base 0, SFT 3, controls 2, recipes 1, 4, 5, 1 ..."""
+    found, recipes = [], 0
+    for model in run.models:
+        fixed = {"base": 0, "sft": 3}.get(model.name, 2 if is_control(model.name) else None)
+        found.append((1, 4, 5)[recipes % 3] if fixed is None else fixed)
+        recipes += fixed is None
+    return found
+
+
+def _context(run: Run) -> dict[str, Any]:
+    slices = table.by_slice(run)
+    compared = contrasts(run)
+    alarms = [(model.name, alarm) for model in run.models for alarm in model.alarms]
+    return {
+        "run": run,
+        "title": title_of(run),
+        "synthetic": is_synthetic(run),
+        "facts": _facts(run),
+        "findings": [(held, contrast_headlines(held)) for held in compared if held.against_control],
+        "forests": _forests(run),
+        "results": table.results(run),
+        "contrasts": compared,
+        "kinds": table.by_kind(run),
+        "shortcut": table.only(slices, lambda row: row.key.startswith("shortcut=")),
+        "slices": table.only(slices, lambda row: not row.key.startswith("shortcut=")),
+        "warnings": [held for held in alarms if held[1].level != "ok"],
+        "quiet": [held for held in alarms if held[1].level == "ok"],
+        "arms": [(arm, panels(arm)) for arm in run.arms],
+        "cards": [card_of(held) for held in run.pair_sets],
+        "seconds": _seconds(run),
+        "versions": dict(run.summary.get("versions") or {}),
+    }
+
+
+def title_of(run: Run) -> str:
+    """``RECIPE on SOURCE``, from whichever of run.json and summary.json says it."""
+    recipes = run.facts.get("recipes") or [run.summary.get("recipe") or run.facts.get("recipe") or "run"]
+    names = [recipes] if isinstance(recipes, str) else [str(name) for name in recipes]
+    source = run.summary.get("source") or run.facts.get("source")
+    return " and ".join(names) + (f" on {source}" if source else "")
+
+
+def _facts(run: Run) -> list[tuple[str, str]]:
+    said = {**run.facts, **run.summary}
+    versions = dict(said.get("versions") or {})
+    recipes = run.facts.get("recipes") or said.get("recipe")
+    found = [
+        ("Recipes", ", ".join(recipes) if isinstance(recipes, (list, tuple)) else recipes),
+        ("Source", said.get("source")),
+        ("Policy", said.get("policy")),
+        ("Seed", said.get("seed")),
+        ("Settings changed", ", ".join(map(str, said.get("overrides") or ()))),
+        ("medpref", versions.get("medpref") or said.get("medpref")),
+        *((f"{split} examples", _split_text(run, split)) for split in run.dataset.splits),
+    ]
+    return [(name[:1].upper() + name[1:] if name != "medpref" else name, str(value)) for name, value in found if value not in (None, "")]
+
+
+def _split_text(run: Run, split: str) -> str:
+    return f"{run.dataset.splits[split]:,} of {run.dataset.patients.get(split, 0):,} patients"
+
+
+def _forests(run: Run) -> list[tuple[str, str, Any]]:
+    """``(label, note, figure)`` of each headline metric that has intervals."""
+    found = []
+    for row in table.headlines(run):
+        scale = 100 if row.words.percent else 1
+        lines = [
+            Interval(model_label(model.name), cell.value * scale, cell.low * scale, cell.high * scale, colour)
+            for model, cell, colour in zip(run.models, row.cells, colours(run), strict=True)
+            if cell is not None and cell.value is not None and cell.low is not None and cell.high is not None
+        ]
+        if lines:
+            label = row.label + (", %" if row.words.percent else "")
+            found.append((label, row.words.note, forest(label, lines)))
+    return found
+
+
+def _seconds(run: Run) -> list[tuple[str, float, float]]:
+    """``(stage, seconds, share of the longest)``."""
+    held: Mapping[str, Any] = run.summary.get("seconds") or {}
+    longest = max((float(value) for value in held.values()), default=0.0) or 1.0
+    return [(stage, float(value), float(value) / longest) for stage, value in held.items()]
+
+
+def _browsers(run: Run, by_model: list[Any], open_image: OpenImage) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """The pictures of both browsers (under one key space), the gallery's and the wrong-answer browser's entries."""
+    side = SMALL_SIDE if sum(len(held.pairs) for held in run.pair_sets) > MANY else LARGE_SIDE
+    some = int(PICTURE_BYTES * WRONG_PICTURES)
+    thumbnails = Thumbnails(run.root, budget=some, side=side, open_image=open_image)
+    wrong = wrong_answers(run, by_model, thumbnails, budget=WRONG_BYTES)
+    thumbnails.extend(PICTURE_BYTES - some)
+    pairs = gallery(run, thumbnails, budget=PAIR_BYTES)
+    return thumbnails.pictures, pairs, wrong

@@ -1,0 +1,45 @@
+// The browser of wrong answers. Its filters are in the address: #wrong/MODEL/QUESTION-TYPE.
+
+const STATES = { right: ['✓', 'right', 'fine'], wrong: ['✗', 'wrong', 'warn'], none: ['–', 'not judged', ''] };
+
+function wrongItem(entry, filters) {
+  const { models, paths } = data('wrong');
+  const rows = entry.replies.map((reply, index) => {
+    if (!reply) return null;
+    const [text, state, reason, metric] = reply;
+    const [sign, word, css] = STATES[state];
+    const why = [reason, metric ? `(${metric})` : ''].filter(Boolean).join(' ');
+    return make('tr', { class: models[index][0] === filters.model ? 'picked' : null },
+      make('th', { scope: 'row' }, models[index][1]),
+      make('td', {}, text, why ? make('span', { class: 'by' }, why) : null),
+      make('td', {}, make('span', { class: 'state ' + css }, make('span', { 'aria-hidden': 'true' }, sign), ' ' + word)));
+  });
+  const head = make('thead', {}, make('tr', {}, ...['Model', 'Reply', 'Verdict'].map((name) => make('th', { scope: 'col' }, name))));
+  const table = make('table', {}, make('caption', { class: 'vh' }, `Replies to ${entry.id}`), head, make('tbody', {}, ...rows));
+  return make('article', { 'aria-label': `Example ${entry.id}` },
+    make('h3', {}, make('b', {}, entry.kind), ` · ${entry.id}${entry.tags ? ' · ' + entry.tags : ''}`),
+    make('div', { class: 'split' },
+      viewsOf(entry, paths),
+      make('div', {},
+        make('p', { class: 'question' }, entry.question),
+        make('dl', { class: 'reply' }, make('dt', {}, 'Reference'), make('dd', {}, entry.answer)),
+        table)));
+}
+
+function startWrong(root) {
+  const { entries, models } = data('wrong');
+  const isWrong = (entry, index) => entry.replies[index] && entry.replies[index][1] === 'wrong';
+  const counted = models.map(([name, label], index) => [name, `${label} (${entries.filter((entry) => isWrong(entry, index)).length})`]);
+  const filters = {
+    model: {
+      label: 'Wrong by', choices: [['', 'any model'], ...counted],
+      keep: (entry, value) => isWrong(entry, models.findIndex(([name]) => name === value)),
+    },
+    kind: { label: 'Question type', choices: choicesOf(entries, (e) => e.kind, 'all'), keep: (e, value) => e.kind === value },
+  };
+  const changed = ({ model, kind }) => {
+    const address = ['#wrong', model, kind].map((part) => part || '').map((part, at) => (at ? encodeURIComponent(part) : part));
+    history.replaceState(null, '', address.join('/').replace(/\/+$/, ''));
+  };
+  return pager({ root, name: 'Wrong answers', entries, filters, perPage: 5, render: wrongItem, changed });
+}

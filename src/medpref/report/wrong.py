@@ -1,0 +1,114 @@
+"""The wrong-answer browser's data: each example that some model got wrong, with every model's reply, verdict and reason.
+
+A reply is wrong where its leading verdict is below one half. The leading verdict is the first of ``LEADING`` that the
+example has (one that was judged, if there is one); an example with none of them has the first of its other verdicts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from medpref.report.budget import fit, spread_over
+from medpref.report.gallery import region_entries
+from medpref.report.read import Evaluated, Run
+from medpref.report.thumbnail import Thumbnails
+from medpref.report.words import metric_words, model_label
+from medpref.schema import Example, VerdictRow
+
+LEADING = ("closed_accuracy", "open_exact", "accuracy", "exact", "correct", "report_findings", "finding_f1", "open_f1")
+NOT_LEADING = ("legacy_", "constant_", "gain_", "blind_", "flip_", "grounding_", "counterfactual_", "answer_log_prob")
+HALF = 0.5
+
+
+class Judged(NamedTuple):
+    """One model's reply to one example; ``value`` None means not judged."""
+
+    text: str
+    value: float | None
+    reason: str
+    metric: str
+
+    @property
+    def wrong(self) -> bool:
+        return self.value is not None and self.value < HALF
+
+
+class Failures(NamedTuple):
+    """Wrong and judged answers of one question type, a model at a time."""
+
+    kind: str
+    cells: tuple[tuple[int, int], ...]
+
+
+def judged(model: Evaluated) -> dict[str, Judged]:
+    """Each example's reply with its leading verdict."""
+    rows: dict[str, list[VerdictRow]] = {}
+    for row in model.verdicts:
+        if not row.metric.startswith(NOT_LEADING):
+            rows.setdefault(row.example, []).append(row)
+    found = {}
+    for reply in model.replies:
+        row = min(rows.get(reply.example, ()), key=_precedence, default=None)
+        value, reason, metric = (None, "", "") if row is None else (row.value, row.reason, row.metric)
+        found[reply.example] = Judged(reply.text, value, reason, metric)
+    return found
+
+
+def failures(run: Run, by_model: Sequence[dict[str, Judged]]) -> list[Failures]:
+    """Wrong answers by question type, of all examples that were judged."""
+    wrong, all_of = (Counter[tuple[int, str]](), Counter[tuple[int, str]]())
+    for place, held in enumerate(by_model):
+        for example, answer in held.items():
+            if answer.value is not None and example in run.dataset.examples:
+                key = (place, run.dataset.examples[example].kind)
+                all_of[key] += 1
+                wrong[key] += answer.wrong
+    kinds = sorted({kind for _, kind in all_of})
+    places = range(len(by_model))
+    return [Failures(kind, tuple((wrong[place, kind], all_of[place, kind]) for place in places)) for kind in kinds]
+
+
+def wrong_answers(
+    run: Run, by_model: Sequence[dict[str, Judged]], thumbnails: Thumbnails, *, budget: int
+) -> dict[str, Any]:
+    """Entries of the examples that some model got wrong, as many as fit; ``total`` counts all of them."""
+    paths: dict[str, int] = {}
+    seen = dict.fromkeys(example for held in by_model for example, answer in held.items() if answer.wrong)
+    examples = [run.dataset.examples[example] for example in seen if example in run.dataset.examples]
+    chosen = fit(examples, lambda example: wrong_entry(example, by_model, paths), budget=budget)
+    for example, entry in spread_over(chosen):
+        entry["views"] = {"clean": [thumbnails.view(None, ref) for ref in example.images]}
+    return {
+        "entries": [entry for _, entry in chosen],
+        "paths": list(paths),
+        "models": [[model.name, model_label(model.name)] for model in run.models],
+        "total": len(examples),
+    }
+
+
+def wrong_entry(example: Example, by_model: Sequence[dict[str, Judged]], paths: dict[str, int]) -> dict[str, Any]:
+    """One example as JSON-able data, without its pictures; ``replies`` follow the models' order, null where there is none."""
+    return {
+        "id": example.id,
+        "kind": example.kind,
+        "question": example.question,
+        "answer": example.answer,
+        "tags": ", ".join(f"{key} {value}" for key, value in example.tags.items()),
+        "regions": region_entries(example.regions, paths),
+        "replies": [_reply_entry(held.get(example.id)) for held in by_model],
+    }
+
+
+def _reply_entry(answer: Judged | None) -> list[Any] | None:
+    if answer is None:
+        return None
+    state = "none" if answer.value is None else ("wrong" if answer.wrong else "right")
+    metric = metric_words(answer.metric).label if answer.metric else ""
+    return [answer.text, state, answer.reason, metric]
+
+
+def _precedence(row: VerdictRow) -> tuple[bool, bool, int]:
+    leading = row.metric in LEADING
+    return not leading, row.value is None, LEADING.index(row.metric) if leading else 0

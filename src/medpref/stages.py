@@ -1,0 +1,248 @@
+"""The stages: each is a function of configuration and folders named before it, and writes one folder of its own.
+
+They meet here and in files. Heavy imports stand inside the work, so that a finished run is skipped in a moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from medpref import store
+from medpref.errors import DataError
+from medpref.recipe import Evaluation, Train
+from medpref.schema import CHOSEN, CLEAN, SPLITS, Example, OwnReply, PreferencePair, Reply
+from medpref.seeds import generator
+
+EXAMPLES, REPLIES, PAIRS, TRAIN, EVAL, REPORT = "examples", "replies", "pairs", "train", "eval", "report"
+Manifest = dict[str, Any]
+
+
+def load_examples(root: Path) -> list[Example]:
+    """The examples of a run folder, in their order."""
+    return store.read_lines(store.require(root / EXAMPLES, "examples.jsonl"), Example)
+
+
+def load_pairs(root: Path, name: str) -> list[PreferencePair]:
+    """The pairs of one curation of a run folder."""
+    return store.read_lines(store.require(root / PAIRS / name, "pairs.jsonl"), PreferencePair)
+
+
+def examples_stage(root: Path, source: Any, *, seed: int) -> Manifest:
+    """examples/: what the source yields, checked, with its splits."""
+
+    def work(out: Path) -> Mapping[str, Any]:
+        from medpref.progress import track
+        from medpref.sources.splits import check_examples, splits
+
+        examples = list(track(source.load(out, seed=seed, prefix=EXAMPLES), "examples"))
+        check_examples(examples, where=f"source {source.kind}")
+        store.write_lines(out / "examples.jsonl", examples)
+        store.write_json(out / "splits.json", splits(examples))
+        return {split: sum(example.split == split for example in examples) for split in SPLITS}
+
+    inputs = {"source": source.model_dump(mode="json"), "seed": seed, "files": _fingerprint(source)}
+    return store.stage(root / EXAMPLES, name=EXAMPLES, inputs=inputs, work=work)
+
+
+def _fingerprint(source: Any) -> list[list[Any]]:
+    """Name, size and time of the user's files a source reads: a changed file is read again."""
+    paths = [Path(getattr(source, field)) for field in ("folder", "file") if getattr(source, field, None)]
+    files = [file for path in paths for file in (sorted(path.glob("*.jsonl")) if path.is_dir() else [path])]
+    return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files if file.exists()]
+
+
+def sft_pairs(examples: Iterable[Example]) -> list[PreferencePair]:
+    """Each train example as a pair with the single reply ``chosen``: what SFT reads."""
+    return [
+        PreferencePair(
+            id=f"{example.id}/sft",
+            example=example.id,
+            patient=example.patient,
+            question=example.question,
+            views={CLEAN: example.images},
+            replies={CHOSEN: Reply(text=example.answer, author="reference")},
+            kind=example.kind,
+        )
+        for example in examples
+        if example.split == "train"
+    ]
+
+
+def control_pairs(pairs: Iterable[PreferencePair]) -> list[PreferencePair]:
+    """The pairs' chosen replies on their clean views, unweighted: the matched SFT control's data."""
+    keep = {"views": lambda pair: {CLEAN: pair.views[CLEAN]}, "replies": lambda pair: {CHOSEN: pair.replies[CHOSEN]}}
+    return [
+        pair.model_copy(update={**{key: make(pair) for key, make in keep.items()}, "weight": 1.0}) for pair in pairs
+    ]
+
+
+def train_stage(
+    root: Path,
+    name: str,
+    *,
+    start: str,
+    start_hash: str,
+    pairs: Sequence[PreferencePair] | Any,
+    pairs_hash: str,
+    objective: Sequence[Mapping[str, Any]],
+    settings: Train,
+    seed: int,
+) -> Manifest:
+    """train/NAME/: ``start`` (a policy spec) trained on pairs; ``pairs`` may be a function that reads them."""
+
+    def work(out: Path) -> Mapping[str, Any]:
+        from medpref.models.policy import load_policy
+        from medpref.objectives.objective import parse_objective
+        from medpref.training.train import train
+
+        loaded = pairs() if callable(pairs) else pairs
+        aim = parse_objective(list(objective), where=f"train {name}, objective")
+        policy = load_policy(start)
+        return train(policy, loaded, aim, settings, out=out, root=root, seed=seed, label=name)
+
+    inputs = {
+        "start": start_hash,
+        "pairs": pairs_hash,
+        "objective": [dict(term) for term in objective],
+        "train": settings.model_dump(mode="json"),
+        "seed": seed,
+    }
+    return store.stage(root / TRAIN / name, name=f"{TRAIN}/{name}", inputs=inputs, work=work)
+
+
+def replies_stage(root: Path, *, policy: str, policy_hash: str, seed: int, batch: int = 64) -> Manifest:
+    """replies/: the policy's own greedy replies to the train examples, journalled batch by batch."""
+
+    def work(out: Path) -> Mapping[str, Any]:
+        from medpref.models.policy import load_policy
+        from medpref.progress import track
+
+        examples = [example for example in load_examples(root) if example.split == "train"]
+        loaded = load_policy(policy)
+        with store.Journal(out / "journal.jsonl") as journal:
+            for start in track(range(0, len(examples), batch), "own replies"):
+                chunk = examples[start : start + batch]
+                journal.get(str(start), lambda chunk=chunk: _reply(loaded, chunk, root, seed=seed))
+            rows = [row for start in range(0, len(examples), batch) for row in journal.done[str(start)]]
+        store.write_lines(out / "replies.jsonl", rows)
+        (out / "journal.jsonl").unlink()
+        return {"replies": len(rows)}
+
+    return store.stage(root / REPLIES, name=REPLIES, inputs={"policy": policy_hash, "seed": seed}, work=work)
+
+
+def _reply(policy: Any, examples: Sequence[Example], root: Path, *, seed: int) -> list[Any]:
+    from medpref.imaging.decode import read_image
+    from medpref.models.generate import Request, generate
+
+    requests = [
+        Request(example.id, tuple(read_image(image.locate(root)) for image in example.images), example.question)
+        for example in examples
+    ]
+    answers = generate(policy, requests, max_new_tokens=96, seed=seed)
+    return [
+        OwnReply(example=example.id, text=answer[0].text, log_probs=tuple(answer[0].log_probs)).model_dump(mode="json")
+        for example, answer in zip(examples, answers, strict=True)
+    ]
+
+
+def pairs_stage(
+    root: Path,
+    name: str,
+    *,
+    builders: Sequence[Mapping[str, Any]],
+    imported: Any,
+    imported_hash: str,
+    inputs: Mapping[str, Any],
+    seed: int,
+) -> Manifest:
+    """pairs/NAME/: what the builders make of the train examples, and the source's own pairs where asked for."""
+
+    def work(out: Path) -> Mapping[str, Any]:
+        from medpref.curation.build import build_pairs
+
+        examples = load_examples(root)
+        replies = root / REPLIES / "replies.jsonl"
+        own = store.read_lines(replies, OwnReply) if "replies" in inputs else []
+        train = [example for example in examples if example.split == "train"]
+        counts = build_pairs(
+            builders,
+            train,
+            {reply.example: reply for reply in own},
+            out,
+            root=root,
+            prefix=f"{PAIRS}/{name}",
+            seed=seed,
+            imported=imported(),
+            held_out=[example for example in examples if example.split != "train"],
+        )
+        if not counts.get("pairs"):
+            raise DataError(
+                f"pairs/{name}",
+                given="no pair came out of curation",
+                expected="at least one",
+                todo=f"look at the reasons in {out / 'dropped.jsonl'}",
+            )
+        return counts
+
+    full = {**inputs, "builders": [dict(builder) for builder in builders], "imported": imported_hash, "seed": seed}
+    return store.stage(root / PAIRS / name, name=f"{PAIRS}/{name}", inputs=full, work=work)
+
+
+def evaluate_stage(
+    root: Path, name: str, *, policy: str, inputs: Mapping[str, Any], settings: Evaluation, seed: int, synthetic: bool
+) -> Manifest:
+    """eval/NAME/: replies, verdicts and estimates of one model on the evaluation split."""
+
+    def work(out: Path) -> Mapping[str, Any]:
+        from medpref.evaluation.evaluate import evaluate
+        from medpref.models.policy import load_policy
+
+        examples = load_examples(root)
+        chosen = draw(examples, settings, seed=seed)
+        train = [example for example in examples if example.split == "train"]
+        counts: Mapping[str, Any] = evaluate(
+            load_policy(policy), chosen, out, root=root, train_examples=train, seed=seed, synthetic=synthetic
+        )
+        return counts
+
+    full = {**inputs, "evaluation": settings.model_dump(mode="json"), "seed": seed}
+    return store.stage(root / EVAL / name, name=f"{EVAL}/{name}", inputs=full, work=work)
+
+
+def draw(examples: Sequence[Example], settings: Evaluation, *, seed: int) -> list[Example]:
+    """At most ``limit`` examples of the evaluation split, whole patients in a seeded order, in their source's order."""
+    pool = [example for example in examples if example.split == settings.split]
+    if settings.limit is None or len(pool) <= settings.limit:
+        return pool
+    patients = sorted({example.patient for example in pool})
+    generator(seed, "evaluation", settings.split).shuffle(patients)
+    kept: set[str] = set()
+    count = 0
+    sizes = {patient: 0 for patient in patients}
+    for example in pool:
+        sizes[example.patient] += 1
+    for patient in patients:
+        if count and count + sizes[patient] > settings.limit:
+            break
+        kept.add(patient)
+        count += sizes[patient]
+    return [example for example in pool if example.patient in kept]
+
+
+def report_stage(root: Path, *, inputs: Mapping[str, Any], arms: Sequence[str]) -> Manifest:
+    """report/: the page, and a model card beside each trained model."""
+
+    def work(out: Path) -> Mapping[str, Any]:
+        from medpref.report.model_card import write_model_card
+        from medpref.report.page import write_report
+
+        counts = write_report(root, out)
+        for name in arms:
+            if (root / TRAIN / name).is_dir():
+                write_model_card(root, name, root / TRAIN / name)
+        return counts
+
+    return store.stage(root / REPORT, name=REPORT, inputs=inputs, work=work)

@@ -1,0 +1,1 @@
+"""SFT and preference training through one trainer: the same pairs, the same engine, another objective."""
