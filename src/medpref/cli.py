@@ -146,12 +146,14 @@ def doctor() -> None:
 @app.command()
 def validate(file: Annotated[Path, typer.Argument(help="examples or pairs as JSON lines, a folder, or a recipe")]) -> None:
     """Find every fault of a file in one pass; each names its row and key and what to do."""
+    from medpref.sources.problem import counts
     from medpref.sources.validate import validate as find
 
     problems = find(file)
     for problem in problems:
         typer.echo(str(problem))
-    typer.echo(f"{file}: {len(problems)} problem{'s' * (len(problems) != 1)}")
+    listed = ", ".join(f"{name} {number}" for name, number in counts(problems).items())
+    typer.echo(f"{file}: {len(problems)} problem{'s' * (len(problems) != 1)}{': ' * bool(problems)}{listed}")
     raise typer.Exit(2 if problems else 0)
 
 

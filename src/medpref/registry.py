@@ -81,9 +81,10 @@ def build(cls: type[BaseModel], fields: Mapping[str, Any], *, where: str) -> Any
         return cls.model_validate(dict(fields))
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, first["loc"])) or "(whole)"
+        key = ".".join(map(str, first["loc"])) or "its fields together"
         given = f"{key} = {_short(first.get('input'))}"
-        raise RecipeError(where, given=given, expected=first["msg"], todo=f"correct {key!r}") from error
+        message = first["msg"].removeprefix("Value error, ")
+        raise RecipeError(where, given=given, expected=message, todo=f"correct {key}") from error
 
 
 def _is_alias(cls: type[BaseModel], key: str) -> bool:

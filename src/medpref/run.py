@@ -172,7 +172,7 @@ def _curate(run: Run, examples: str) -> dict[str, str]:
             run.root,
             recipe.name,
             builders=recipe.pairs,
-            imported=lambda wanted=wanted: list(run.source.pairs()) if wanted else [],
+            imported=lambda examples, wanted=wanted: list(run.source.pairs(examples)) if wanted else [],
             imported_hash=examples if wanted else "",
             inputs=inputs,
             seed=run.config.seed,

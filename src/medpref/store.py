@@ -105,7 +105,8 @@ def parse_row(cls: type[Value], row: Any, *, where: str) -> Value:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "(row)"
         given = f"{key} = {repr(first.get('input'))[:80]}"
-        raise DataError(where, given=given, expected=first["msg"], todo=f"correct {key!r} in this row") from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise DataError(where, given=given, expected=message, todo=f"correct {key!r} in this row") from None
 
 
 def read_lines(path: Path, cls: type[Value]) -> list[Value]:

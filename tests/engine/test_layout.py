@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from medpref.engine.edges import find_edges
 from medpref.engine.encode import EncodedBranch
-from medpref.engine.layout import choose_capacity, make_plan
+from medpref.engine.layout import make_plan
+from medpref.engine.planner import choose_capacity
 
 IMAGE = 9
 LINES = st.lists(
@@ -31,11 +32,15 @@ def make_lines(drawn):
     return lines
 
 
+def in_rows(forest):
+    return "dense", choose_capacity(np.diff(forest.starts), width=4)
+
+
 @settings(max_examples=150, deadline=None)
 @given(LINES, st.booleans())
 def test_slots_mask_positions_and_features(drawn, share):
     lines = make_lines(drawn)
-    plan = make_plan(lines, image_token=IMAGE, share=share, width=4)
+    plan = make_plan(lines, image_token=IMAGE, share=share, arrange=in_rows)
     layout, forest = plan.layout, plan.forest
     assert len(set(layout.slot.tolist())) == forest.nodes
     row, column = np.divmod(layout.slot, layout.capacity)
@@ -58,7 +63,7 @@ def test_slots_mask_positions_and_features(drawn, share):
 @given(LINES)
 def test_a_shared_edge_is_scored_once(drawn):
     lines = make_lines(drawn)
-    plan = make_plan(lines, image_token=IMAGE, share=True, width=4)
+    plan = make_plan(lines, image_token=IMAGE, share=True, arrange=in_rows)
     edges = find_edges(plan)
     texts = [(line.images, line.prompt + line.reply_ids, len(line.prompt)) for line in lines]
     distinct = {(image, text[: end + 1]) for image, text, start in texts for end in range(start, len(text))}

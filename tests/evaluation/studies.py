@@ -36,21 +36,16 @@ def studies(root: Path, patients: int = 12, *, split: str = "test", first: int =
             "split": split,
             "tags": {"shortcut": "broken" if number % 3 == 0 else "held"},
         }
-        clean = (image(root, number, lesion=False),)
+        marked = {"regions": (Region(box=BOX),)} if sick else {}
+        clean = {"counterfactual": (image(root, number, lesion=False),), "counterfactual_answer": "no"} if sick else {}
+        asked = {"question": "Is there a nodule?", "answer": "yes" if sick else "no", "choices": ("yes", "no")}
+        name = f"e{number}"
         found.append(
-            Example(
-                id=f"e{number}-presence", question="Is there a nodule?", answer="yes" if sick else "no", kind="presence",
-                answer_type="closed", choices=("yes", "no"), **shared,
-                **({"regions": (Region(box=BOX),), "counterfactual": clean, "counterfactual_answer": "no"} if sick else {}),
-            )
-        )  # fmt: skip
+            Example(id=f"{name}-presence", kind="presence", answer_type="closed", **asked, **shared, **marked, **clean)
+        )
         if sick:
-            found.append(
-                Example(
-                    id=f"e{number}-side", question="Which side?", answer="left" if number % 4 else "right", kind="side",
-                    answer_type="open", regions=(Region(box=BOX),), **shared,
-                )
-            )  # fmt: skip
+            asked = {"question": "Which side?", "answer": "left" if number % 4 else "right"}
+            found.append(Example(id=f"{name}-side", kind="side", **asked, **shared, **marked))
         text = "There is a nodule. No pleural effusion." if sick else "No nodule. No pleural effusion."
         found.append(
             Example(

@@ -48,7 +48,8 @@ def test_interval_equals_a_naive_cluster_bootstrap():
     rng, draws = np.random.default_rng(9), []
     for _ in range(4000):
         draws.append(np.concatenate([groups[pick] for pick in rng.integers(40, size=40)]).mean())
-    low, high = np.percentile(draws, [2.5, 97.5])
+    tail = 100 * stats.norm.cdf(-np.sqrt(40 / 39) * stats.t.ppf(0.975, 39))
+    low, high = np.percentile(draws, [tail, 100 - tail])
     assert found.value == pytest.approx(values.mean())
     assert (found.items, found.clusters) == (len(values), 40)
     width = high - low
@@ -64,18 +65,32 @@ def test_interval_agrees_with_the_cluster_robust_standard_error():
     assert (found.high - found.low) / 2 == pytest.approx(1.96 * error, rel=0.06)
 
 
-def test_coverage_is_what_it_says_and_ignoring_patients_is_not():
+@pytest.mark.parametrize("patients", [15, 80])
+def test_coverage_is_what_it_says_and_ignoring_patients_is_not(patients):
     hits = naive_hits = 0
     for trial in range(1000):
         rng = np.random.default_rng(trial)
-        values, who = clustered(rng, 80)
+        values, who = clustered(rng, patients)
         sums = cluster_sums(means(values), who)
-        low, high = percentiles(ratio(resample(len(sums), rng, draws=800) @ sums))
+        low, high = percentiles(ratio(resample(len(sums), rng, draws=800) @ sums), len(sums))
         hits += low <= 0 <= high
         half = 1.96 * values.std(ddof=1) / np.sqrt(len(values))
         naive_hits += abs(values.mean()) <= half
     assert 930 <= hits <= 970
     assert naive_hits < 880
+
+
+def test_coverage_of_paired_differences():
+    big, hits = np.random.default_rng(0).normal(0, 1, 1_000_000), 0
+    true = np.mean(1 / (1 + np.exp(-big - 0.6))) - np.mean(1 / (1 + np.exp(-big)))
+    for trial in range(600):
+        rng = np.random.default_rng(50_000 + trial)
+        who = np.repeat(np.arange(30), rng.integers(1, 6, size=30))
+        shared = rng.normal(0, 1, 30)[who]
+        first, second = (rng.random(len(who)) < 1 / (1 + np.exp(-shared - bias)) for bias in (0.6, 0.0))
+        found = paired_difference(means(first), means(second), who.tolist(), rng=rng)
+        hits += found.low <= true <= found.high
+    assert 0.93 <= hits / 600 <= 0.97
 
 
 def test_all_right_is_not_certain():

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
@@ -42,6 +42,7 @@ def test_balanced_accuracy_is_sklearns(pairs):
 @given(st.lists(st.tuples(st.sampled_from(["yes", "no"]), st.sampled_from(["yes", "no", ""])), min_size=1, max_size=30))
 def test_mcc_is_sklearns_with_unparsed_as_a_class(pairs):
     answers, parsed = [list(side) for side in zip(*pairs, strict=True)]
+    assume(len({*answers, *parsed}) > 1)
     expected = oracle.matthews_corrcoef(answers, parsed)
     assert value("closed_mcc", closed(answers, parsed)) == pytest.approx(expected, abs=1e-12)
 

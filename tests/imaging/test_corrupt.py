@@ -153,13 +153,13 @@ def test_diffusion_shrinks_the_signal_and_adds_its_noise() -> None:
 
 def test_blackout_and_mean_fill_by_hand() -> None:
     image = np.array([[10, 20, 30], [40, 50, 60]], dtype=np.uint8)
-    inside = np.array([[1, 0, 0], [0, 0, 1]], dtype=bool)
-    assert run("blackout", image, inside)[0].tolist() == [[0, 20, 30], [40, 50, 0]]
-    assert run("blackout", image, inside, value=9)[0].tolist() == [[9, 20, 30], [40, 50, 9]]
-    assert run("mean_fill", image, inside)[0].tolist() == [[35, 20, 30], [40, 50, 35]]
+    inside = np.array([[1, 1, 0], [0, 0, 0]], dtype=bool)
+    assert run("blackout", image, inside)[0].tolist() == [[0, 0, 30], [40, 50, 60]]
+    assert run("blackout", image, inside, value=9)[0].tolist() == [[9, 9, 30], [40, 50, 60]]
+    assert run("mean_fill", image, inside)[0].tolist() == [[45, 45, 30], [40, 50, 60]]
     assert run("mean_fill", image, np.ones((2, 3), dtype=bool))[0].tolist() == [[35] * 3] * 2
     colour = np.stack([image, image + 100, image * 0], axis=2)
-    assert run("mean_fill", colour, inside)[0][0, 0].tolist() == [35, 135, 0]
+    assert run("mean_fill", colour, inside)[0][0, 0].tolist() == [45, 145, 0]
 
 
 def test_blur_keeps_a_flat_image_and_flattens_a_rough_one() -> None:

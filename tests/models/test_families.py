@@ -108,6 +108,41 @@ def _language(policy: Policy) -> nn.Module:
     return policy.base.get_submodule(policy.family.language)
 
 
+def test_images_of_all_sizes_are_tiled(policy_of: Callable[[str], Policy], images: list[Image.Image]) -> None:
+    """The tiled families must have met more than one tile an image, or their tests show little."""
+    shapes = {name: policy_of(name).pixels(images[:2]) for name in ("llava-next", "internvl", "idefics3", "smolvlm")}
+    assert shapes["llava-next"]["pixel_values"].shape[:2] == (2, 5)
+    assert shapes["llava-next"]["image_sizes"].tolist() == [[96, 96], [130, 90]]
+    assert shapes["internvl"]["num_patches"].tolist() == [1, 3]
+    assert shapes["idefics3"]["rows"].tolist() == shapes["smolvlm"]["rows"].tolist() == [[2, 2]]
+
+
+@torch.no_grad()
+def test_gemma_images_see_themselves_both_ways(policy_of: Callable[[str], Policy], images: list[Image.Image]) -> None:
+    policy = policy_of("gemma3")
+    pixels = policy.pixels(images[:1])
+    ids = policy.prompt_ids("What?", pixels)
+    token = policy.family.image_token_id(policy.model)
+    first = ids.index(token)
+    features = policy.family.features(policy.model, pixels)
+    moved = features.clone()
+    moved[-1] += 1
+
+    def hidden(rows: Tensor) -> Tensor:
+        embeds = policy.family.embed(policy.model, torch.tensor(ids), rows)[None]
+        mask = torch.ones(len(ids), len(ids), dtype=torch.bool).tril()[None, None]
+        positions = torch.arange(len(ids))[None, None]
+        return policy.family.hidden(policy.model, embeds, mask, positions, ids=torch.tensor([ids]))[0]
+
+    change = (hidden(moved) - hidden(features)).abs().amax(dim=-1)
+    assert change[first] > 1e-4, "the first image token sees the last"
+    assert change[:first].max() == 0
+    with pytest.raises(ValueError, match="needs ids"):
+        policy.family.hidden(
+            policy.model, features[None], torch.ones(1, 1, 16, 16).bool(), torch.arange(16)[None, None]
+        )
+
+
 def test_embed_refuses_a_wrong_number_of_features(
     policy_of: Callable[[str], Policy], images: list[Image.Image]
 ) -> None:

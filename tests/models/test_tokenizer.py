@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medpref.models.tiny import LLAVA_TEMPLATE
+from medpref.models.tiny_shipped import LLAVA_TEMPLATE
 from medpref.models.tokenizer import VOCABULARY_SIZE, build_tokenizer, tokenizer_text
 
 TOKENIZER = build_tokenizer({"image_token": "<image>"}, LLAVA_TEMPLATE)

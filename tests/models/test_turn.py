@@ -7,7 +7,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from medpref.errors import DataError, ModelError
-from medpref.models.tiny import LLAVA_TEMPLATE, QWEN_TEMPLATE, QWEN_TOKENS
+from medpref.models.tiny_shipped import LLAVA_TEMPLATE, QWEN_TEMPLATE, QWEN_TOKENS
 from medpref.models.tokenizer import build_tokenizer, tokenizer_text
 from medpref.models.turn import Turn, read_turn, tokenise_reply
 from medpref.schema import Span
@@ -15,7 +15,8 @@ from medpref.schema import Span
 BYTES = build_tokenizer({"image_token": "<image>"}, LLAVA_TEMPLATE)
 CHAT = build_tokenizer(QWEN_TOKENS, QWEN_TEMPLATE)
 VICUNA = (
-    "{% for message in messages %}{% if message['role'] == 'user' %}USER: <image>\n{{ message['content'][-1]['text'] }} "
+    "{% for message in messages %}{% if message['role'] == 'user' %}"
+    "USER: <image>\n{{ message['content'][-1]['text'] }} "
     "{% else %}ASSISTANT: {{ message['content'][-1]['text'] }} {% endif %}{% endfor %}"
     "{% if add_generation_prompt %}ASSISTANT:{% endif %}"
 )

@@ -14,6 +14,7 @@ import torch
 
 from medpref.objectives import BranchScores, Totals, parse_objective, rewards
 from medpref.schema import Branch
+from tests.parity.tiny_trl import read, tiny_tokenizer, trainer_of
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 trl = pytest.importorskip("trl")
@@ -35,75 +36,16 @@ MARGIN = {"kind": "margin", "better": str(C), "worse": str(R), "beta": BETA}
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    vocabulary = {
-        word: index
-        for index, word in enumerate(
-            ["<unk>", "<pad>", "<eos>", *sorted({w for pair in PAIRS for text in pair for w in text.split()})]
-        )
-    }
-    plain = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    plain.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(tokenizer_object=plain, unk_token="<unk>", pad_token="<pad>", eos_token="<eos>")
-
-
-def tiny_model(tokenizer, seed: int):
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(seed)
-    size = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    config = LlamaConfig(vocab_size=len(tokenizer), initializer_range=0.15, **size)
-    return LlamaForCausalLM(config).eval()
-
-
-def trainer_of(cls, config, tokenizer, rows, out, **options):
-    from datasets import Dataset
-
-    args = config(
-        output_dir=str(out),
-        use_cpu=True,
-        bf16=False,
-        report_to=[],
-        beta=BETA,
-        gradient_checkpointing=False,
-        per_device_train_batch_size=len(rows),
-        disable_tqdm=True,
-        **options,
-    )
-    trainer = cls(
-        model=tiny_model(tokenizer, 0),
-        ref_model=tiny_model(tokenizer, 1),
-        args=args,
-        train_dataset=Dataset.from_list(rows),
-        processing_class=tokenizer,
-    )
-    trainer.model.eval()
-    return trainer, trainer.data_collator(list(trainer.train_dataset))
+    return tiny_tokenizer([text for pair in PAIRS for text in pair])
 
 
 @pytest.fixture(scope="module")
 def dpo(tokenizer, tmp_path_factory):
     rows = [{"prompt": q + " ", "chosen": a, "rejected": b} for q, a, b in PAIRS]
     out = tmp_path_factory.mktemp("dpo")
-    return trainer_of(trl.DPOTrainer, trl.DPOConfig, tokenizer, rows, out, use_weighting=True)
-
-
-def read(policy, reference, ids, attention, replied) -> BranchScores:
-    """A branch's scores from logits, by definition and without TRL."""
-    mask = replied[:, 1:].bool()
-
-    def token_log_probs(model):
-        log_probs = model(input_ids=ids, attention_mask=attention).logits[:, :-1].log_softmax(-1)
-        return log_probs.gather(2, ids[:, 1:, None])[..., 0].where(mask, 0), log_probs
-
-    ours, everything = token_log_probs(policy)
-    with torch.no_grad():
-        theirs, _ = token_log_probs(reference)
-    collision = (2 * everything.detach()).logsumexp(-1).where(mask, 0)
-    present = torch.ones(len(ids), dtype=torch.bool)
-    return BranchScores(ours, theirs, mask, torch.zeros_like(mask), present, collision=collision)
+    return trainer_of(
+        trl.DPOTrainer, trl.DPOConfig, tokenizer=tokenizer, rows=rows, out=out, beta=BETA, use_weighting=True
+    )
 
 
 def scores_of(trainer, batch):
@@ -286,7 +228,8 @@ def kto(tokenizer, tmp_path_factory):
     rows = [{"prompt": q + " ", "completion": a, "label": True} for q, a, _ in PAIRS[:3]]
     rows += [{"prompt": q + " ", "completion": b, "label": False} for q, _, b in PAIRS[1:]]
     weights = {"desirable_weight": 1.5, "undesirable_weight": 0.5}
-    return trainer_of(trl.KTOTrainer, trl.KTOConfig, tokenizer, rows, tmp_path_factory.mktemp("kto"), **weights)
+    out = tmp_path_factory.mktemp("kto")
+    return trainer_of(trl.KTOTrainer, trl.KTOConfig, tokenizer=tokenizer, rows=rows, out=out, beta=BETA, **weights)
 
 
 def test_kto_is_the_kto_trainer_s(kto):

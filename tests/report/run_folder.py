@@ -176,7 +176,9 @@ def _pairs(root: Path, name: str, examples: Sequence[Example], *, count: int, se
                 views={"clean": example.images, "corrupt": (put(root, folder, noisy),)},
                 replies={
                     "chosen": Reply(text=chosen, spans=(Span(start=start, end=len(chosen) - end),), author="reference"),
-                    "rejected": Reply(text=rejected, spans=(Span(start=start, end=len(rejected) - end),), author="own greedy reply"),
+                    "rejected": Reply(
+                        text=rejected, spans=(Span(start=start, end=len(rejected) - end),), author="own greedy reply"
+                    ),
                 },
                 weight=round(float(np.clip(1 + 0.3 * rng.normal(), 0.75, 1.25)), 4),
                 kind=example.kind,
@@ -193,7 +195,9 @@ def _pairs(root: Path, name: str, examples: Sequence[Example], *, count: int, se
         )
     store.write_lines(root / folder / "pairs.jsonl", pairs)
     reasons = ["chosen and rejected say the same"] * 7 + ["no region was found"] * 3
-    dropped = [{"example": f"x{n}", "builder": "noise", "step": "write", "reason": reason} for n, reason in enumerate(reasons)]
+    dropped = [
+        {"example": f"x{n}", "builder": "noise", "step": "write", "reason": reason} for n, reason in enumerate(reasons)
+    ]
     store.write_lines(root / folder / "dropped.jsonl", dropped)
     card = {
         "inputs": "0" * 64,
@@ -252,8 +256,17 @@ def _training(root: Path, name: str, *, seed: int) -> None:
             }
         rows.append(row)
     store.write_lines(root / "train" / name / "steps.jsonl", rows)
-    inputs = {"objective": [{"kind": "margin", "beta": 0.1}], "train": {"learning_rate": 1e-5, "batch": 8, "lora": {"r": 16}}}
-    manifest = {"stage": f"train/{name}", "hash": "0" * 64, "inputs": inputs, "counts": {"steps": steps}, "seconds": 25.3}
+    inputs = {
+        "objective": [{"kind": "margin", "beta": 0.1}],
+        "train": {"learning_rate": 1e-5, "batch": 8, "lora": {"r": 16}},
+    }
+    manifest = {
+        "stage": f"train/{name}",
+        "hash": "0" * 64,
+        "inputs": inputs,
+        "counts": {"steps": steps},
+        "seconds": 25.3,
+    }
     store.write_json(root / "train" / name / "manifest.json", manifest)
 
 
@@ -271,7 +284,12 @@ def _evaluation(root: Path, name: str, test: Sequence[Example], *, skill: float,
         verdicts.append(VerdictRow(metric="grounding_drop", value=skill + 0.1 * len(example.id) % 1, **shared))
     rows = _estimates(verdicts)
     alarms = [
-        {"name": "modal_template", "value": 0.31, "text": "31 % of the replies are one template", "level": "warn" if skill < 0.5 else "ok"},
+        {
+            "name": "modal_template",
+            "value": 0.31,
+            "text": "31 % of the replies are one template",
+            "level": "warn" if skill < 0.5 else "ok",
+        },
         {"name": "image_leak", "value": 0, "text": "no test image occurs in train", "level": "ok"},
     ]
     folder = root / "eval" / name
@@ -293,7 +311,9 @@ def _estimates(verdicts: Sequence[VerdictRow]) -> list[dict[str, Any]]:
         values = np.array([row.value for row in rows])
         half = 1.96 * float(values.std()) / math.sqrt(len(values))
         mean = float(values.mean())
-        low, high = (mean - half, mean + half) if metric == "grounding_drop" else (max(0, mean - half), min(1, mean + half))
+        low, high = (
+            (mean - half, mean + half) if metric == "grounding_drop" else (max(0, mean - half), min(1, mean + half))
+        )
         counts = {"items": len(rows), "clusters": len({row.patient for row in rows})}
         found.append({"metric": metric, "kind": kind, "slice": part, "value": mean, "low": low, "high": high, **counts})
     return found
@@ -303,7 +323,8 @@ def _overall(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     fields = ("value", "low", "high", "items", "clusters")
     kept = [row for row in rows if row["kind"] == "all"]
     return {
-        row["metric"] + ("" if row["slice"] == "all" else f"@{row['slice']}"): {key: row[key] for key in fields} for row in kept
+        row["metric"] + ("" if row["slice"] == "all" else f"@{row['slice']}"): {key: row[key] for key in fields}
+        for row in kept
     }
 
 
@@ -320,6 +341,14 @@ def _comparisons(models: Mapping[str, Sequence[dict[str, Any]]]) -> list[dict[st
             p = math.erfc(z / math.sqrt(2))
             counts = {key: first[metric][key] for key in ("items", "clusters")}
             ends = {"low": difference - half, "high": difference + half}
-            row = {"a": a, "b": b, "metric": metric, "difference": difference, **ends, "p": p, "p_holm": min(1.0, 3 * p)}
+            row = {
+                "a": a,
+                "b": b,
+                "metric": metric,
+                "difference": difference,
+                **ends,
+                "p": p,
+                "p_holm": min(1.0, 3 * p),
+            }
             found.append({**row, **counts})
     return found

@@ -17,13 +17,13 @@ def write_image(path: Path, *, seed: int, height: int = 12, width: int = 16) -> 
     return path
 
 
-def row(patient: int, split: str, **fields: Any) -> dict[str, Any]:
+def row(number: int, split_: str, **fields: Any) -> dict[str, Any]:
     return {
-        "image": f"images/p{patient}.png",
+        "image": f"images/p{number}.png",
         "question": "Is there an effusion?",
         "answer": "No",
-        "split": split,
-        "patient": f"p{patient}",
+        "split": split_,
+        "patient": f"p{number}",
         **fields,
     }
 

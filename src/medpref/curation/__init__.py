@@ -1,7 +1,9 @@
 """From examples to pairs that mean something. Importing it fills the registries of writers, miners and screens."""
 
 from medpref.curation import (  # noqa: F401  (each registers its components)
+    rationale,
     revise,
     reweigh,
+    screens,
     write,
 )

@@ -15,8 +15,9 @@ from medpref import store
 from medpref.curation.assemble import Dropped, assemble
 from medpref.curation.builder import Builder, parse_builder
 from medpref.curation.card import write_card
-from medpref.curation.draft import Context, donors_of, vocabulary_of
+from medpref.curation.draft import Context, gather
 from medpref.curation.imported import adopt
+from medpref.curation.screens import Around
 from medpref.curation.views import Views, image_pool
 from medpref.errors import DataError, RecipeError
 from medpref.progress import track
@@ -55,8 +56,7 @@ def build_pairs(
     done = _finished(out, key)
     if done is not None:
         return done
-    by_id = {example.id: example for example in examples}
-    context = Context(seed, own=own, donors=donors_of(by_id), vocabulary=vocabulary_of(by_id), examples=by_id)
+    context = gather(examples, own, seed=seed)
     with store.Journal(out / JOURNAL) as journal:
         journal.get("inputs", lambda: key)
         rows = [row for one in parsed for row in _run(one, examples, context, journal, out=out, root=root, prefix=prefix)]
@@ -152,10 +152,12 @@ def _write(
     kept: list[PreferencePair] = []
     seen: set[str] = set()
     by_id = {example.id: example for example in examples}
+    patients = frozenset(example.patient for example in held_out)
+    images = frozenset(ref.sha256 for example in held_out for ref in example.images)
     for name, pairs in groups.items():
         passing = []
         for pair in pairs:
-            reason = _screen(pair, by_name.get(name), by_id.get(pair.example), seen)
+            reason = _screen(pair, by_name.get(name), Around(by_id.get(pair.example), patients, images), seen)
             if reason is None:
                 passing.append(pair)
             else:
@@ -172,7 +174,7 @@ def _write(
 
 
 def _screen(
-    pair: PreferencePair, builder: Builder | None, example: Example | None, seen: set[str]
+    pair: PreferencePair, builder: Builder | None, around: Around, seen: set[str]
 ) -> tuple[str, str] | None:
     """``(step, reason)`` why a pair is dropped: a duplicate, or what a screen says; None where it stays."""
     texts = sorted((name, reply.text) for name, reply in pair.replies.items())
@@ -181,7 +183,7 @@ def _screen(
     if print_of in seen:
         return "duplicate", "the same question, images and replies as an earlier pair"
     for screen in builder.screens if builder else ():
-        reason = screen.reject(pair, example)
+        reason = screen.reject(pair, around)
         if reason:
             return f"screen {screen.kind}", reason
     seen.add(print_of)

@@ -11,6 +11,7 @@ import numpy as np
 
 import medpref
 from medpref import store
+from medpref.curation.style import style_test
 from medpref.language.diff import edit_share
 from medpref.schema import CHOSEN, CORRUPT, REJECTED, Example, PreferencePair
 
@@ -56,6 +57,7 @@ def summarise(pairs: Sequence[PreferencePair]) -> dict[str, Any]:
             "span_coverage": {name: spread([_covered(p, name) for p in both]) for name in (CHOSEN, REJECTED)},
         },
         "weights": {**spread([pair.weight for pair in pairs]), "histogram": histogram([p.weight for p in pairs])},
+        "style_test": style_test(both),
         "mask_share": spread(_changes(pairs, "mask_share")),
         "change_inside": spread(_changes(pairs, "inside")),
         "change_outside": spread(_changes(pairs, "outside")),

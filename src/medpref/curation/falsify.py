@@ -9,11 +9,15 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from medpref.curation.draft import Context, Rng, donor_key
 from medpref.judging.agreement import Agreement
 from medpref.judging.exact import closed_choices
 from medpref.language.answers import contains, is_yes_no, normalise, parse_closed, tokens
+from medpref.judging.findings import compare
 from medpref.language.edits import Edit, edits, flip_decision, preferred
+from medpref.language.findings import polarities, sentences
 from medpref.language.presence import replace
 from medpref.language.wording import recase, styled
 from medpref.schema import Example
@@ -21,7 +25,8 @@ from medpref.schema import Example
 LENGTH_SHARE, LENGTH_WORDS = 0.34, 2
 REPORT_EDITS, REPORT_DRAWS = 2, 6
 UNDECIDED = frozenset({"not sure", "maybe", "unknown", "unclear", "possibly"})
-NOTHING = frozenset({"none", "nothing"})
+RARE = 0.5
+NOTHING = frozenset({"none", "nothing", "no abnormality", "normal"})
 
 
 class Wrong(NamedTuple):
@@ -32,25 +37,35 @@ class Wrong(NamedTuple):
     author: str
 
 
-def falsify(example: Example, text: str, context: Context, *, purpose: str) -> Wrong | None:
+def falsify(
+    example: Example, text: str, context: Context, *, purpose: str, whole_sentences: bool = False
+) -> Wrong | None:
     """A wrong variant of a right text, or None where the rules find none that passes the checks.
 
     Candidates come in groups (other choices; edits of the type that fits the question; further edits; donors). The
     first group with a passing candidate decides, those in the words of the data's answers before all others; within
-    a group chance decides, so that no direction is preferred.
+    a group chance decides, by how frequent a text is among right answers, so that no text gives itself away.
+    ``whole_sentences``: a report may take a sentence of another report; otherwise single words change.
     """
     if normalise(example.answer) in UNDECIDED:
         return None
     rng = context.rng(purpose, example)
     groups = [
         [wrong for wrong in group if is_wrong(example, wrong.text, like=text)]
-        for group in _groups(example, text, context, rng)
+        for group in _groups(example, text, context, rng, whole_sentences=whole_sentences)
     ]
     known = [[wrong for wrong in group if set(tokens(wrong.text)) <= context.vocabulary] for group in groups[:-1]]
     for passing in (*known, *groups):
         if passing:
-            return passing[int(rng.integers(len(passing)))]
+            return _drawn(example, passing, context, rng)
     return None
+
+
+def _drawn(example: Example, passing: Sequence[Wrong], context: Context, rng: Rng) -> Wrong:
+    """One of the candidates, each as likely as it is frequent among the right answers to questions of its kind."""
+    counts = context.frequency.get(donor_key(example), {})
+    shares = np.array([counts.get(normalise(wrong.text), 0) + RARE for wrong in passing])
+    return passing[int(rng.choice(len(passing), p=shares / shares.sum()))]
 
 
 def is_wrong(example: Example, text: str, *, like: str) -> bool:
@@ -69,17 +84,23 @@ def alike_in_length(text: str, like: str) -> bool:
     return abs(ours - theirs) <= max(LENGTH_WORDS, LENGTH_SHARE * theirs)
 
 
-def _groups(example: Example, text: str, context: Context, rng: Rng) -> Iterator[list[Wrong]]:
+def _groups(
+    example: Example, text: str, context: Context, rng: Rng, *, whole_sentences: bool
+) -> Iterator[list[Wrong]]:
     choices = closed_choices(example)
     if choices is not None:
         yield list(_other_choices(example, text, choices))
     if example.answer_type == "report":
+        if whole_sentences:
+            yield list(_lent_sentences(text, context, rng))
         yield [_report(text, rng) for _ in range(REPORT_DRAWS)]
+    lent = [] if example.answer_type == "report" else list(_donors(example, text, context))
     by_type: dict[str, list[Wrong]] = {}
     for edit in preferred(text, example.kind) if normalise(text) not in NOTHING else ():
         by_type.setdefault(edit.type, []).append(Wrong(edit.text, edit.type, "rules"))
-    yield from by_type.values()
-    lent = [] if example.answer_type == "report" else _donors(example, text, context)
+    nothing = [Wrong(donor, "presence", "donor") for donor in lent if normalise(donor) in NOTHING]
+    for place, group in enumerate(by_type.values()):
+        yield group if place else [*group, *nothing]
     yield [Wrong(donor, example.kind, "donor") for donor in lent]
 
 
@@ -116,6 +137,18 @@ def _report(text: str, rng: Rng) -> Wrong:
         edit = first[int(rng.integers(len(first)))]
         text, made = edit.text, [*made, edit]
     return Wrong(text, "+".join(edit.type for edit in made) or "none", "rules")
+
+
+def _lent_sentences(text: str, context: Context, rng: Rng) -> Iterator[Wrong]:
+    """The report with one sentence of another report in place of one on the same findings that says otherwise."""
+    for start, end in sentences(text):
+        held = text[start:end].strip()
+        pool = [one for name in polarities(held) for one in context.sentences.get(name, ())]
+        for index in rng.permutation(len(pool))[:REPORT_DRAWS]:
+            found = compare(held, pool[index])
+            if found.contradicted or found.altered:
+                error = "presence" if found.contradicted else found.altered[0].split(": ")[1].split()[0]
+                yield Wrong(text[:start] + text[start:end].replace(held, pool[index]) + text[end:], error, "lent sentence")
 
 
 def _fresh(edit: Edit, made: Iterable[Edit]) -> bool:

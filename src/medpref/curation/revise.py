@@ -16,7 +16,8 @@ from medpref.judging.findings import compare
 from medpref.language.answers import is_yes_no, parse_closed
 from medpref.language.diff import outside, spans
 from medpref.language.edits import edits, flip_decision, put
-from medpref.language.findings import mentions, polarities
+from medpref.language.findings import mentions
+from medpref.language.lexicon import lexicon
 from medpref.language.presence import flip_presence, replace
 from medpref.language.wording import styled
 from medpref.registry import WRITERS
@@ -110,8 +111,7 @@ def _concepts_put(reference: str, own: str) -> str | None:
 def _righted_report(reference: str, own: str) -> str | None:
     """The report with its contradictions flipped, its altered attributes mended, its unsupported findings denied.
 
-    A finding that the report leaves out cannot be put in by a few words: where the reference's sentence on another
-    finding would have to be added, the report is refused by the check that follows.
+    A finding that the report leaves out cannot be put in by a few words: such a report has no minimal edit (None).
     """
     for _ in range(8):
         found = compare(reference, own)
@@ -121,7 +121,7 @@ def _righted_report(reference: str, own: str) -> str | None:
         elif found.altered:
             changed = _mend(own, found.altered[0])
         else:
-            return _added(reference, own, found.missing)
+            return own if not found.missing else None
         if changed is None or changed == own:
             return None
         own = changed
@@ -145,11 +145,4 @@ def _mend(own: str, altered: str) -> str | None:
     places = [m for m in mentions(own, (kind,)) if m.concept.name == said]
     subjects = [m for m in mentions(own, ("finding", "device")) if m.concept.name == finding]
     near = [place for place in places if any(place.clause == one.clause for one in subjects)]
-    from medpref.language.lexicon import lexicon
-
     return replace(own, put(own, near[0], lexicon().get(kind, right))) if near else None
-
-
-def _added(reference: str, own: str, missing: tuple[str, ...]) -> str | None:
-    """The report as it is where nothing is missing; a missing finding is swapped in for an unsaid denial, or refused."""
-    return own if not missing and polarities(own) else None

@@ -94,7 +94,7 @@ class Hallucinate(Frozen):
         if wrong:
             worst = max(wrong, key=lambda text: Relevance().judge(example, text).value or 0.0)
             return Draft({role: Reply(text=worst, author="policy")}, {"error": asked(example), "made_by": "policy"})
-        made = falsify(example, right, context, purpose="hallucinate")
+        made = falsify(example, right, context, purpose="hallucinate", whole_sentences=True)
         if made is None:
             return Refused("no plausible wrong reply: outside the lexicon and without a donor")
         return Draft({role: Reply(text=made.text, author=made.author)}, {"error": made.error, "made_by": made.author})

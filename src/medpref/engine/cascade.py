@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medpref.engine.planner import bundle_branches, find_branches, find_trunks
 from medpref.engine.trie import Forest
 
 FORWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
@@ -27,11 +28,15 @@ BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """Branches of similar size: ``node[b, s]`` (padded with node 0), a float ``mask[b, 1, s, s]``, ``valid[b, s]``."""
+    """Branches of similar size, padded with node 0: ``node[b * s]``, a float ``mask[b, 1, s, s]``.
+
+    ``place`` are the unpadded places in ``node``, ``own`` the nodes there.
+    """
 
     node: Tensor
     mask: Tensor
-    valid: Tensor
+    place: Tensor
+    own: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,44 +47,9 @@ class Parts:
     bundles: tuple[Bundle, ...]
 
 
-def find_trunks(forest: Forest) -> list[tuple[int, int, int]]:
-    """First node, end of the unbranched beginning and end of each tree.
-
-    Everything after a trunk's node descends from it: in depth-first order these are the leading nodes whose last
-    descendant is the tree's last node.
-    """
-    trunks = []
-    for start, end in zip(forest.starts[:-1].tolist(), forest.starts[1:].tolist(), strict=True):
-        whole = forest.last[start:end] == end - 1
-        trunks.append((start, start + int(np.cumprod(whole).sum()), end))
-    return trunks
-
-
-def find_branches(forest: Forest) -> list[tuple[int, int]]:
-    """First node and end of each subtree that hangs from a trunk."""
-    branches = []
-    for _, node, end in find_trunks(forest):
-        while node < end:
-            branches.append((node, int(forest.last[node]) + 1))
-            node = branches[-1][1]
-    return branches
-
-
-def bundle_sizes(branches: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
-    """Branches in bundles whose shortest is at least two thirds of the longest, so that padding stays small."""
-    bundles: list[list[tuple[int, int]]] = []
-    for branch in sorted(branches, key=lambda one: one[0] - one[1]):
-        size = branch[1] - branch[0]
-        if bundles and 3 * size >= 2 * (bundles[-1][0][1] - bundles[-1][0][0]):
-            bundles[-1].append(branch)
-        else:
-            bundles.append([branch])
-    return bundles
-
-
 def make_parts(forest: Forest, *, dtype: torch.dtype) -> Parts:
     """The parts of a packed row whose slots are the forest's nodes in order."""
-    bundles = [_bundle(forest, members, dtype) for members in bundle_sizes(find_branches(forest))]
+    bundles = [_bundle(forest, members, dtype) for members in bundle_branches(find_branches(forest))]
     return Parts(tuple(find_trunks(forest)), tuple(bundles))
 
 
@@ -92,29 +62,34 @@ def _bundle(forest: Forest, members: list[tuple[int, int]], dtype: torch.dtype) 
     last = np.where(valid, forest.last[node] - starts[:, None], column)
     seen = (column[None, None, :] <= column[None, :, None]) & (column[None, :, None] <= last[:, None, :])
     mask = torch.zeros(seen.shape, dtype=dtype).masked_fill_(torch.as_tensor(~seen), float("-inf")).unsqueeze(1)
-    return Bundle(torch.as_tensor(node), mask, torch.as_tensor(valid))
+    place = np.flatnonzero(valid)
+    node = node.flatten()
+    return Bundle(torch.as_tensor(node), mask, torch.as_tensor(place), torch.as_tensor(node[place]))
 
 
 def cascade(query: Tensor, key: Tensor, value: Tensor, parts: Parts, scale: float) -> Tensor:
-    """Attention output ``[1, head, node, width]`` for a packed row; key and value have as many heads as query."""
-    return _Cascade.apply(query, key, value, parts, scale)
+    """Attention output ``[1, node, head, width]`` for a packed row ``[1, head, node, width]``; heads repeated."""
+    rows = [given[0].transpose(0, 1).contiguous() for given in (query, key, value)]
+    return _Cascade.apply(*rows, parts, scale).unsqueeze(0)
 
 
 class _Cascade(torch.autograd.Function):
+    """Tensors are ``[node, head, width]`` in memory, so that nodes are gathered row by row."""
+
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, parts: Parts, scale: float) -> Tensor:
         out = torch.empty_like(query)
-        total = query.new_empty(query.shape[:-1], dtype=torch.promote_types(query.dtype, torch.float32))
+        total = query.new_empty(query.shape[:2], dtype=torch.promote_types(query.dtype, torch.float32))
         for start, middle, end in parts.trunks:
-            trunk = [given[:, :, start:middle] for given in (query, key, value)]
-            out[:, :, start:middle], total[:, :, start:middle] = FORWARD(*trunk, 0.0, True, scale=scale)
-            if middle < end:
-                rest = query[:, :, middle:end]
-                out[:, :, middle:end], total[:, :, middle:end] = FORWARD(rest, *trunk[1:], 0.0, False, scale=scale)
+            keys = _run(key, start, middle), _run(value, start, middle)
+            for first, stop, causal in ((start, middle, True), (middle, end, False)):
+                if first < stop:
+                    found, log_sum = FORWARD(_run(query, first, stop), *keys, 0.0, causal, scale=scale)
+                    out[first:stop], total[first:stop] = found[0].transpose(0, 1), log_sum[0].t()
         for bundle in parts.bundles:
             given = [_gather(whole, bundle) for whole in (query, key, value)]
-            own, log_sum = FORWARD(*given, 0.0, False, attn_mask=bundle.mask, scale=scale)
-            _merge(out, total, own, log_sum, bundle)
+            found, log_sum = FORWARD(*given, 0.0, False, attn_mask=bundle.mask, scale=scale)
+            _merge(out, total, _rows(found, bundle), _rows(log_sum, bundle), bundle.own)
         ctx.parts, ctx.scale = parts, scale
         ctx.save_for_backward(query, key, value, out, total)
         return out
@@ -122,33 +97,43 @@ class _Cascade(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *up: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, out, total = ctx.saved_tensors
+        rising = up[0].contiguous()
         grads = tuple(torch.zeros_like(given) for given in (query, key, value))
         for start, middle, end in ctx.parts.trunks:
-            inside = slice(start, middle)
-            for queries, causal in ((inside, True), (slice(middle, end), False)):
-                if queries.start == queries.stop:
-                    continue
-                given = (query[:, :, queries], key[:, :, inside], value[:, :, inside], out[:, :, queries])
-                found = BACKWARD(up[0][:, :, queries], *given, total[:, :, queries], 0.0, causal, scale=ctx.scale)
-                for grad, part, where in zip(grads, found, (queries, inside, inside), strict=True):
-                    grad[:, :, where] += part
+            keys = _run(key, start, middle), _run(value, start, middle)
+            for first, stop, causal in ((start, middle, True), (middle, end, False)):
+                if first < stop:
+                    up_, asked, out_, total_ = (_run(whole, first, stop) for whole in (rising, query, out, total))
+                    found = BACKWARD(up_, asked, *keys, out_, total_, 0.0, causal, scale=ctx.scale)
+                    for grad, part, where in zip(grads, found, ((first, stop), *[(start, middle)] * 2), strict=True):
+                        grad[slice(*where)] += part[0].transpose(0, 1)
         for bundle in ctx.parts.bundles:
-            own = [_gather(whole, bundle) for whole in (up[0], query, key, value, out, total)]
+            own = [_gather(whole, bundle) for whole in (rising, query, key, value, out, total)]
             found = BACKWARD(*own, 0.0, False, attn_mask=bundle.mask, scale=ctx.scale)
             for grad, part in zip(grads, found, strict=True):
-                grad[0, :, bundle.node[bundle.valid]] += part.transpose(0, 1)[:, bundle.valid]
+                grad.index_add_(0, bundle.own, _rows(part, bundle))
         return (*grads, None, None)
 
 
+def _run(whole: Tensor, start: int, end: int) -> Tensor:
+    """Nodes in a row as the kernels take them, ``[1, head, node, ...]``."""
+    return whole[start:end].transpose(0, 1).unsqueeze(0)
+
+
 def _gather(whole: Tensor, bundle: Bundle) -> Tensor:
-    """``[1, head, node, ...]`` as ``[branch, head, place, ...]``; padding holds copies of node 0 and sees only itself."""
-    return whole[0][:, bundle.node].transpose(0, 1)
+    """A bundle's nodes, ``[branch, head, place, ...]``; padding is node 0 and sees only itself."""
+    rows = whole.index_select(0, bundle.node)
+    return rows.view(len(bundle.mask), bundle.mask.shape[-1], *whole.shape[1:]).transpose(1, 2)
 
 
-def _merge(out: Tensor, total: Tensor, own: Tensor, log_sum: Tensor, bundle: Bundle) -> None:
-    nodes = bundle.node[bundle.valid]
-    before, mine = total[0][:, nodes], log_sum.transpose(0, 1)[:, bundle.valid]
-    both = torch.logaddexp(before, mine)
-    first, second = ((part - both).exp().unsqueeze(-1).to(out.dtype) for part in (before, mine))
-    out[0, :, nodes] = out[0][:, nodes] * first + own.transpose(0, 1)[:, bundle.valid] * second
-    total[0, :, nodes] = both
+def _rows(found: Tensor, bundle: Bundle) -> Tensor:
+    """``[branch, head, place, ...]`` back as a row for each of the bundle's own nodes."""
+    return found.transpose(1, 2).flatten(0, 1).index_select(0, bundle.place)
+
+
+def _merge(out: Tensor, total: Tensor, found: Tensor, log_sum: Tensor, nodes: Tensor) -> None:
+    before = total.index_select(0, nodes)
+    both = torch.logaddexp(before, log_sum)
+    first, second = ((part - both).exp_().unsqueeze(-1).to(out.dtype) for part in (before, log_sum))
+    out.index_copy_(0, nodes, out.index_select(0, nodes).mul_(first).addcmul_(found, second))
+    total.index_copy_(0, nodes, both)

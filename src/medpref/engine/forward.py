@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,24 +13,23 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor
 
 from medpref.engine import counters
+from medpref.engine.attention import arrange, describe
 from medpref.engine.encode import EncodedBranch
 from medpref.engine.images import ImageStore
 from medpref.engine.layout import Plan, make_plan
-from medpref.errors import ModelError, RecipeError, nearest
+from medpref.errors import ModelError
 from medpref.models.policy import Policy
-
-BACKENDS = ("auto", "dense", "plain")
 
 
 def plan_for(policy: Policy, lines: Sequence[EncodedBranch], backend: str) -> Plan:
     """The plan of some distinct branches for a policy and an attention back end."""
-    if backend not in BACKENDS:
-        raise RecipeError(
-            "attention back end", given=repr(backend), expected="a known one", todo=nearest(backend, BACKENDS)
-        )
     base = policy.base
-    width = base.get_input_embeddings().weight.shape[1]
-    plan = make_plan(lines, image_token=policy.family.image_token_id(base), share=backend != "plain", width=width)
+    plan = make_plan(
+        lines,
+        image_token=policy.family.image_token_id(base),
+        share=backend != "plain",
+        arrange=partial(arrange, policy, asked=backend, width=base.get_input_embeddings().weight.shape[1]),
+    )
     asked = sum(len(line.prompt) + len(line.reply_ids) for line in lines)
     counters.add(tokens_asked=asked, tokens_computed=plan.forest.nodes)
     return plan
@@ -45,9 +45,9 @@ def hidden_states(policy: Policy, plan: Plan, images: ImageStore) -> Tensor:
         features = features[torch.as_tensor(order, device=features.device)]
     ids = torch.as_tensor(layout.tokens, device=device)
     embeds = family.embed(base, ids.flatten(), features.to(device))
-    mask = torch.as_tensor(layout.visible(), device=device).unsqueeze(1)
+    mask, extra = describe(plan, policy)
     positions = torch.as_tensor(layout.positions, device=device)
-    hidden = family.hidden(policy.model, embeds.view(*ids.shape, -1), mask, positions, ids=ids)
+    hidden = family.hidden(policy.model, embeds.view(*ids.shape, -1), mask, positions, ids=ids, **extra)
     counters.add(slots=ids.numel())
     return hidden.flatten(0, 1)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Int
 
 from medpref.engine.encode import EncodedBranch
+from medpref.engine.planner import place_trees
 from medpref.engine.trie import Array, Forest, build_forest
 
 
@@ -36,17 +37,26 @@ class Layout:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A forest of distinct sequences with what its layout needs; ``lines[s]`` is the branch behind sequence ``s``."""
+    """A forest of distinct sequences, laid out for an attention back end.
+
+    ``lines[s]`` is the branch behind sequence ``s``; ``studies`` are the distinct ones, with their image tokens.
+    """
 
     lines: tuple[EncodedBranch, ...]
     forest: Forest
     studies: tuple[tuple[str, ...], ...]
     study_sizes: tuple[int, ...]
     layout: Layout
+    backend: str
 
 
-def make_plan(lines: Sequence[EncodedBranch], *, image_token: int, share: bool, width: int) -> Plan:
-    """The forest and its layout; with ``share`` False every sequence is a tree of its own (the plain layout)."""
+def make_plan(
+    lines: Sequence[EncodedBranch], *, image_token: int, share: bool, arrange: Callable[[Forest], tuple[str, int]]
+) -> Plan:
+    """The forest and its layout; with ``share`` False every sequence is a tree of its own (the plain layout).
+
+    ``arrange`` says which back end reads the forest and how many slots its rows have.
+    """
     keys = [line.images if share else (number, *line.images) for number, line in enumerate(lines)]
     forest = build_forest([(key, line.read) for key, line in zip(keys, lines, strict=True)])
     sizes: dict[tuple[str, ...], int] = {}
@@ -61,8 +71,9 @@ def make_plan(lines: Sequence[EncodedBranch], *, image_token: int, share: bool, 
         feature[marked] = offsets[line.images] + np.arange(len(marked))
         if line.positions is not None:
             positions[:, path] = _extend(np.asarray(line.positions), len(path))
-    layout = _place(forest, positions, feature, capacity=choose_capacity(np.diff(forest.starts), width=width))
-    return Plan(tuple(lines), forest, tuple(sizes), tuple(sizes.values()), layout)
+    backend, capacity = arrange(forest)
+    layout = _place(forest, positions, feature, capacity=capacity)
+    return Plan(tuple(lines), forest, tuple(sizes), tuple(sizes.values()), layout, backend)
 
 
 def _extend(prompt: Array, length: int) -> Array:
@@ -71,38 +82,9 @@ def _extend(prompt: Array, length: int) -> Array:
     return np.concatenate((prompt, np.broadcast_to(ahead, (len(prompt), len(ahead)))), axis=1)
 
 
-def choose_capacity(sizes: Array, *, width: int) -> int:
-    """The row length with the least predicted work, of one tree a row up to all trees in one row.
-
-    A slot costs about 12 width^2 in the linear layers and 2 width capacity in attention, padding included.
-    """
-    longest = int(sizes.max())
-    choices = sorted({longest, *(longest * count for count in (2, 3, 4)), int(sizes.sum())})
-
-    def work(capacity: int) -> float:
-        rows = len(set(_bins(sizes, capacity)[0]))
-        return rows * capacity * (12.0 * width + 2.0 * capacity)
-
-    return min(choices, key=work)
-
-
-def _bins(sizes: Array, capacity: int) -> tuple[list[int], list[int]]:
-    """Row and first column of each tree: first fit, the largest trees first."""
-    used: list[int] = []
-    row, column = [0] * len(sizes), [0] * len(sizes)
-    for tree in np.argsort(-sizes, kind="stable").tolist():
-        size = int(sizes[tree])
-        fit = next((index for index, held in enumerate(used) if held + size <= capacity), len(used))
-        if fit == len(used):
-            used.append(0)
-        row[tree], column[tree] = fit, used[fit]
-        used[fit] += size
-    return row, column
-
-
 def _place(forest: Forest, positions: Array, feature: Array, *, capacity: int) -> Layout:
     sizes = np.diff(forest.starts)
-    row, column = (np.asarray(part) for part in _bins(sizes, capacity))
+    row, column = (np.asarray(part) for part in place_trees(sizes, capacity))
     rows = int(row.max()) + 1
     shift = np.repeat(row * capacity + column - forest.starts[:-1], sizes)
     slot = np.arange(forest.nodes) + shift

@@ -23,7 +23,7 @@ Degradation = Callable[[Pixels, int, np.random.Generator], Pixels]
 SEVERITIES = (1, 2, 3, 4, 5)
 STANDARD_SIDE_PX = 224
 SIGMA_GREY = (8, 16, 24, 36, 50)
-BLUR_SIGMA_PX = (0.7, 1.2, 2.0, 3.0, 4.5)
+BLUR_SIGMA_PX = (1.5, 2.3, 3.4, 5.0, 7.0)
 CONTRAST = (0.8, 0.6, 0.45, 0.3, 0.2)
 BRIGHTER_GREY = (15, 30, 45, 60, 80)
 GAMMA = (1.2, 1.5, 1.8, 2.3, 3.0)
@@ -86,15 +86,18 @@ def gamma(image: Pixels, step: int, rng: np.random.Generator) -> Pixels:
 
 def motion(image: Pixels, step: int, rng: np.random.Generator) -> Pixels:
     """The mean along a horizontal path, as when the patient moves."""
-    length = max(2, round(MOTION_PX[step] * _scale(image)))
-    return _pixels(ndimage.uniform_filter1d(image.astype(np.float64), length, axis=1, mode="nearest"))
+    half = max(0.75, MOTION_PX[step] * _scale(image) / 2)
+    reach = int(np.ceil(half + 0.5))
+    weights = np.clip(half + 0.5 - np.abs(np.arange(-reach, reach + 1)), 0.0, 1.0)
+    return _pixels(ndimage.convolve1d(image.astype(np.float64), weights / weights.sum(), axis=1, mode="nearest"))
 
 
 def pixelation(image: Pixels, step: int, rng: np.random.Generator) -> Pixels:
     """Square blocks of one grey level each."""
-    block = max(2, round(BLOCK_PX[step] * _scale(image)))
+    block = max(1.2, BLOCK_PX[step] * _scale(image))
     height, width = image.shape[:2]
-    small = Image.fromarray(image).resize((max(1, width // block), max(1, height // block)), Image.Resampling.BOX)
+    size = (max(1, round(width / block)), max(1, round(height / block)))
+    small = Image.fromarray(image).resize(size, Image.Resampling.BOX)
     return np.asarray(small.resize((width, height), Image.Resampling.NEAREST), dtype=np.uint8)
 
 

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import stats
 
-from medpref.evaluation.interval import DRAWS, Combine, cluster_sums, percentiles, ratio, resample
+from medpref.evaluation.interval import DRAWS, LEVEL, Combine, cluster_sums, percentiles, ratio, resample
 
 
 class SeedEstimate(NamedTuple):
@@ -32,8 +33,8 @@ def over_seeds(
     """The estimate over runs with different training seeds, each evaluated on the same patients.
 
     Seeds and patients are crossed, not nested: each draw resamples patients once for all seeds, and seeds. Deviations
-    between seeds are widened by sqrt(k / (k - 1)), because k resampled seeds vary too little. Two seeds at least, or
-    the interval is over patients alone and says nothing about training.
+    between k seeds are widened by sqrt(k / (k - 1)) * t / 1.96 (t of k - 1 degrees), because few resampled seeds vary
+    too little. With one seed the interval is over patients alone and says nothing about training.
     """
     names = sorted({name for held in clusters.values() for name in held}, key=str)
     place = {name: index for index, name in enumerate(names)}
@@ -51,8 +52,13 @@ def over_seeds(
     centre = drawn.mean(axis=1)
     if count > 1:
         chosen = np.take_along_axis(drawn, rng.integers(count, size=(DRAWS, count)), axis=1).mean(axis=1)
-        centre = centre + np.sqrt(count / (count - 1)) * (chosen - centre)
-    low, high = percentiles(centre)
+        centre = centre + _widening(count) * (chosen - centre)
+    low, high = percentiles(centre, len(names))
     value = float(values.mean())
     deviation = float(values.std(ddof=1)) if count > 1 else 0.0
     return SeedEstimate(value, deviation, min(low, value), max(high, value), count, len(names))
+
+
+def _widening(seeds: int) -> float:
+    factor = np.sqrt(seeds / (seeds - 1)) * stats.t.ppf((1 + LEVEL) / 2, seeds - 1)
+    return float(factor / stats.norm.ppf((1 + LEVEL) / 2))

@@ -2,9 +2,11 @@
 
 from medpref.judging import (  # noqa: F401  (each registers its components)
     agreement,
+    chat,
     confidence,
     exact,
     findings,
     overlap,
+    panel,
     relevance,
 )

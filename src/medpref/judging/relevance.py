@@ -60,16 +60,16 @@ def _answer(example: Example, reply: str) -> list[tuple[float, str]]:
         return [(lexicon().consequence[kind], f"the opposite decision about {kind}")]
     if (normalise(example.answer) in NOTHING) != (normalise(reply) in NOTHING) and example.kind != "count":
         return [(lexicon().consequence["presence"], "something for nothing, or nothing for something")]
-    ours, theirs = mentions(example.answer), mentions(reply)
-    errors: list[tuple[float, str]] = []
-    for one in ours:
-        for other in theirs:
-            if other.concept.type == one.concept.type and other.concept != one.concept:
-                errors.append(_error(one, other))
-        flipped = [m for m in theirs if m.concept == one.concept and m.polarity != one.polarity]
-        if flipped:
-            errors.append((lexicon().consequence["presence"], f"{one.concept.name} said the other way round"))
-    return errors
+    ours = {(m.concept.type, m.concept.name): m for m in mentions(example.answer)}
+    theirs = {(m.concept.type, m.concept.name): m for m in mentions(reply)}
+    presence = lexicon().consequence["presence"]
+    errors = [
+        (presence, f"{key[1]} said the other way round")
+        for key in ours
+        if key in theirs and ours[key].polarity != theirs[key].polarity
+    ]
+    lost, new = [m for key, m in ours.items() if key not in theirs], [m for key, m in theirs.items() if key not in ours]
+    return errors + [_error(one, other) for one in lost for other in new if one.concept.type == other.concept.type]
 
 
 def _error(one: Mention, other: Mention) -> tuple[float, str]:
@@ -84,5 +84,6 @@ def asked(example: Example) -> str:
     if example.kind in KIND_TYPES and example.kind != "presence":
         return KIND_TYPES[example.kind]
     named = {mention.concept.type for mention in mentions(example.question)}
-    order = ("modality", "sequence", "contrast", "plane") if not named & {"finding", "device"} else ()
+    short = example.answer_type != "report"
+    order = ("modality", "sequence", "contrast", "plane") if short and not named & {"finding", "device"} else ()
     return next((kind for kind in order if kind in named), "presence")

@@ -16,8 +16,8 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedTokenizerBase
 
 from medpref.errors import DataError, ModelError
-from medpref.models.families import family_of
 from medpref.models.bare import bare
+from medpref.models.families import family_of
 from medpref.models.family import Family
 from medpref.models.processor import StillProcessor, load_processor
 from medpref.models.quiet import quiet

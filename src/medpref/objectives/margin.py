@@ -33,6 +33,9 @@ class Margin(Term):
     Options that the link does not read are refused. ``normalise: length`` divides L and R by the token count first;
     ``span_weight`` multiplies tokens of spans (RLHF-V's dense DPO); ``ld_alpha`` multiplies tokens past the shorter
     reply (LD-DPO); ``weighting: wpo`` multiplies the loss by both replies' on-policy weights.
+
+    >>> Margin(better="clean/chosen", worse="corrupt/chosen", link="simpo", beta=2.0).name
+    'margin.simpo(clean/chosen>corrupt/chosen)'
     """
 
     kind: Literal["margin"] = "margin"

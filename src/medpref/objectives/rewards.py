@@ -24,7 +24,8 @@ def rewards(objective: Objective, scores: Scores) -> Metrics:
     it reads. Rewards are of the tokens that the term selects.
     """
     for _, term in objective.terms:
-        found = term.compare(scores)
+        with torch.no_grad():
+            found = term.compare(scores)
         if found is not None:
             better, worse = scores[found.better], scores[found.worse]
             both = better.present & worse.present

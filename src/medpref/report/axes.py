@@ -67,7 +67,9 @@ def axis_x(marks: Sequence[float], place: Place, *, top: float, bottom: float) -
         x = place(mark)
         if top < bottom:
             parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top:.1f}" y2="{bottom:.1f}"/>')
-        parts.append(f'<text class="tick" x="{x:.1f}" y="{bottom + 15:.1f}" text-anchor="middle">{tick_text(mark)}</text>')
+        parts.append(
+            f'<text class="tick" x="{x:.1f}" y="{bottom + 15:.1f}" text-anchor="middle">{tick_text(mark)}</text>'
+        )
     return "".join(parts)
 
 
@@ -77,7 +79,9 @@ def axis_y(marks: Sequence[float], place: Place, *, left: float, right: float) -
     for mark in marks:
         y = place(mark)
         parts.append(f'<line class="grid" x1="{left:.1f}" x2="{right:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text class="tick" x="{left - 6:.1f}" y="{y + 4:.1f}" text-anchor="end">{tick_text(mark)}</text>')
+        parts.append(
+            f'<text class="tick" x="{left - 6:.1f}" y="{y + 4:.1f}" text-anchor="end">{tick_text(mark)}</text>'
+        )
     return "".join(parts)
 
 

@@ -16,7 +16,9 @@ def spread(count: int) -> list[int]:
     return sorted(range(count), key=lambda index: (index * GOLDEN) % 1.0)
 
 
-def fit(items: Sequence[Item], entry_of: Callable[[Item], dict[str, Any]], *, budget: int) -> list[tuple[Item, dict[str, Any]]]:
+def fit(
+    items: Sequence[Item], entry_of: Callable[[Item], dict[str, Any]], *, budget: int
+) -> list[tuple[Item, dict[str, Any]]]:
     """``(item, entry)`` in the list's order, of evenly spread items whose entries' JSON fits into ``budget`` bytes."""
     kept: dict[int, dict[str, Any]] = {}
     for index in spread(len(items)):

@@ -1,4 +1,4 @@
-"""The data card of a pair set: what the pairs themselves show, why examples were dropped, and what ``card.json`` records."""
+"""The data card of a pair set: what the pairs show, why examples were dropped, and what ``card.json`` records."""
 
 from __future__ import annotations
 
@@ -70,7 +70,11 @@ def _facts(pairs: Sequence[PreferencePair]) -> list[tuple[str, str, str]]:
         ("Pairs", f"{len(pairs):,}", ""),
         ("Examples", f"{len({pair.example for pair in pairs}):,}", ""),
         ("Patients", f"{len({pair.patient for pair in pairs}):,}", ""),
-        ("With a corrupt view", number(np.mean([CORRUPT in pair.views for pair in pairs]), percent=True) + " %", ""),
+        (
+            "With a corrupt view",
+            number(sum(CORRUPT in pair.views for pair in pairs) / len(pairs), percent=True) + " %",
+            "",
+        ),
     ]
     for name, held in words.items():
         if held:

@@ -1,4 +1,4 @@
-"""Paired differences in words. An interval that includes zero is a tie, and so is one that Holm's correction takes back."""
+"""Paired differences in words. An interval that includes zero is a tie, as is one that Holm's correction takes back."""
 
 from __future__ import annotations
 
@@ -98,14 +98,18 @@ def _contrast(a: str, b: str, rows: Sequence[Comparison]) -> Contrast:
     first = {name: place for place, name in enumerate(headline(names, limit=len(names)))}
     ordered = sorted(rows, key=lambda row: first.get(row.metric.partition("@")[0], len(first)))
     overall = [row for row in ordered if "@" not in row.metric]
-    shortcut = sorted((row for row in ordered if "@shortcut=" in row.metric), key=lambda row: row.metric.partition("@")[2])
+    shortcut = sorted(
+        (row for row in ordered if "@shortcut=" in row.metric), key=lambda row: row.metric.partition("@")[2]
+    )
     other = [row for row in ordered if row not in overall and row not in shortcut]
     return Contrast(a, b, *(_drawn(part) for part in (overall, shortcut, other)))
 
 
 def _drawn(rows: Sequence[Comparison]) -> tuple[Difference, ...]:
     """The rows with strips; shares lie on one symmetric scale, so that their lengths can be compared."""
-    ends = [abs(end) for row in rows if metric_words(row.metric).percent for end in (row.low, row.high) if end is not None]
+    ends = [
+        abs(end) for row in rows if metric_words(row.metric).percent for end in (row.low, row.high) if end is not None
+    ]
     reach = max(ends, default=0.0) * 1.05 or 1.0
     return tuple(_difference(row, reach) for row in rows)
 

@@ -32,7 +32,7 @@ class Panel(NamedTuple):
 
 
 def panels(arm: Arm) -> list[Panel]:
-    """Loss, each term, rewards and log-probabilities of one arm, then how it was optimised; absent ones are left out."""
+    """Loss, each term, rewards and log-probabilities of one arm, then the optimiser's; absent ones are left out."""
     terms = sorted({key for row in arm.steps for key in row if key.startswith("terms/")})
     groups = [TOGETHER[0], *((f"Term: {key.removeprefix('terms/')}", (key,)) for key in terms), *TOGETHER[1:], *LAST]
     found = (_panel(title, keys, arm.steps) for title, keys in groups)

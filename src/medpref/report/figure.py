@@ -1,4 +1,4 @@
-"""Figures as inline SVG text: forest plots, curves and histograms. Colours are CSS classes, so that dark mode and print work.
+"""Figures as inline SVG text: forest plots, curves and histograms. Colours are CSS classes, for dark mode and print.
 
 Knows: numbers and labels. Does not know: runs.
 """
@@ -55,7 +55,7 @@ def forest(title: str, rows: Sequence[Interval]) -> Markup:
 
 
 def strip(row: Interval, span: tuple[float, float]) -> Markup:
-    """One difference with its interval, on an axis shared by a table's rows; the line marks zero. Hidden from readers of text."""
+    """One difference with its interval on an axis shared by a table's rows; the line marks zero. Decorative."""
     place = linear(*span, 4, STRIP_WIDTH - 4)
     x = place(0)
     zero = f'<line class="zero" x1="{x:.1f}" x2="{x:.1f}" y1="1" y2="{STRIP_HEIGHT - 1}"/>'

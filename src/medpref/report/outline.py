@@ -61,7 +61,7 @@ def borders(mask: NDArray[np.bool_]) -> list[list[Point]]:
 
 
 def simplify(loop: Sequence[Point], tolerance_px: float) -> list[Point]:
-    """A closed curve with fewer corners, none of those left out farther than the tolerance from it (Douglas-Peucker)."""
+    """A closed curve with fewer corners, none left out farther than the tolerance from it (Douglas-Peucker)."""
     if len(loop) < 4:
         return list(loop)
     far = max(range(len(loop)), key=lambda index: math.dist(loop[0], loop[index]))
@@ -90,7 +90,7 @@ def _distance(point: Point, start: Point, end: Point) -> float:
 
 
 def _edges(mask: NDArray[np.bool_]) -> dict[tuple[int, int], dict[int, tuple[int, int]]]:
-    """Pixel edges between inside and outside, inside on the right hand: start -> heading (0 right, 1 down, 2 left, 3 up) -> end."""
+    """Pixel edges with the inside on their right hand: start -> heading (0 right, 1 down, 2 left, 3 up) -> end."""
     held = np.pad(mask, 1)
     inside = held[1:-1, 1:-1]
     sides = (

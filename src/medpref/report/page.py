@@ -130,7 +130,11 @@ def _facts(run: Run) -> list[tuple[str, str]]:
         ("medpref", versions.get("medpref") or said.get("medpref")),
         *((f"{split} examples", _split_text(run, split)) for split in run.dataset.splits),
     ]
-    return [(name[:1].upper() + name[1:] if name != "medpref" else name, str(value)) for name, value in found if value not in (None, "")]
+    return [
+        (name[:1].upper() + name[1:] if name != "medpref" else name, str(value))
+        for name, value in found
+        if value not in (None, "")
+    ]
 
 
 def _split_text(run: Run, split: str) -> str:
@@ -160,7 +164,9 @@ def _seconds(run: Run) -> list[tuple[str, float, float]]:
     return [(stage, float(value), float(value) / longest) for stage, value in held.items()]
 
 
-def _browsers(run: Run, by_model: list[Any], open_image: OpenImage) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+def _browsers(
+    run: Run, by_model: list[Any], open_image: OpenImage
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """The pictures of both browsers (under one key space), the gallery's and the wrong-answer browser's entries."""
     side = SMALL_SIDE if sum(len(held.pairs) for held in run.pair_sets) > MANY else LARGE_SIDE
     some = int(PICTURE_BYTES * WRONG_PICTURES)

@@ -16,7 +16,9 @@ from medpref.report.outline import mask_array
 from medpref.schema import Example, Mask, PreferencePair, Region
 
 HASH = re.compile(r"^[0-9a-f]{40,64}$")
-SKIP = frozenset({"regions", "mask", "seed", "medpref", "version", "config", "source", "inputs", "evidence", "change", "of"})
+SKIP = frozenset(
+    {"regions", "mask", "seed", "medpref", "version", "config", "source", "inputs", "evidence", "change", "of"}
+)
 MOST_FACTS, MOST_LETTERS, MOST_ITEMS = 8, 120, 6
 SAME = 0.5
 
@@ -58,7 +60,9 @@ def facts(pair: PreferencePair) -> list[list[str]]:
         text = "" if key in SKIP or key == "corruption" else in_words(value)
         if text:
             found.append([key.replace("_", " "), text])
-    return [[key, text if len(text) <= MOST_LETTERS else text[: MOST_LETTERS - 1] + "…"] for key, text in found[:MOST_FACTS]]
+    return [
+        [key, text if len(text) <= MOST_LETTERS else text[: MOST_LETTERS - 1] + "…"] for key, text in found[:MOST_FACTS]
+    ]
 
 
 def in_words(value: Any) -> str:
@@ -68,7 +72,9 @@ def in_words(value: Any) -> str:
     'blur, sigma px 4'
     """
     if isinstance(value, Mapping):
-        parts = {key: in_words(held) for key, held in value.items() if key not in SKIP and not isinstance(held, Mapping)}
+        parts = {
+            key: in_words(held) for key, held in value.items() if key not in SKIP and not isinstance(held, Mapping)
+        }
         kind = parts.pop("kind", "")
         named = (f"{str(key).replace('_', ' ')} {text}" for key, text in parts.items() if text)
         return ", ".join(filter(None, [kind, *named]))

@@ -152,7 +152,7 @@ def is_control(name: str) -> bool:
 
 
 def is_synthetic(run: Run) -> bool:
-    """Whether the run's images are drawn, not taken: what ``summary.json`` says, else whether the source is the phantom."""
+    """Whether the run's images are drawn: what ``summary.json`` says, else whether the source is the phantom."""
     said = run.summary.get("synthetic")
     return bool(said) if said is not None else str(run.facts.get("source", "")).startswith("phantom")
 

@@ -1,4 +1,4 @@
-"""The tables of a report as values: cells of models by metrics, by question type and by slice. Models are never ranked."""
+"""The tables of a report as values: models by metrics, by question type and by slice. Models are never ranked."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _breakdown(run: Run, part_of: PartOf) -> list[Grid]:
 
 
 def _gather(run: Run, part_of: PartOf) -> dict[str, dict[str, dict[str, Measure]]]:
-    """metric -> part -> model -> measure, for the measures that have a part."""
+    """The measures that have a part, as metric -> part -> model -> measure."""
     found: dict[str, dict[str, dict[str, Measure]]] = {}
     for model in run.models:
         for held in model.measures:
@@ -109,4 +109,3 @@ def _row(run: Run, cells: Mapping[str, Measure], *, key: str, label: str, metric
 
 def _models(run: Run) -> tuple[str, ...]:
     return tuple(model_label(model.name) for model in run.models)
-

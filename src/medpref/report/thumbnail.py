@@ -1,7 +1,7 @@
-"""Small pictures for a page that must stay small: each distinct image once, and a corrupt view as a patch on its clean one.
+"""Small pictures for a page that must stay small: each image once, a corrupt view as a patch on its clean one.
 
 A view that differs from the clean image only inside a box is stored as that box alone, found by comparing pixels.
-When the budget of bytes is spent, further pictures are left out and counted.
+When the budget of bytes is spent, further pictures are left out.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ UNREADABLE = (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.De
 FORMAT, MIME = ("WEBP", "image/webp") if features.check("webp") else ("JPEG", "image/jpeg")
 PATCH_SHARE = 0.6
 QUALITY = 62
+SMALLEST = 400
 
 
 def open_picture(path: Path) -> Image.Image:
@@ -42,7 +43,6 @@ class Thumbnails:
 
     def __init__(self, root: Path, *, budget: int, side: int, open_image: OpenImage) -> None:
         self.pictures: dict[str, dict[str, Any]] = {}
-        self.left_out = self.unreadable = 0
         self._root, self._side, self._left = root, side, budget
         self._open = functools.lru_cache(maxsize=32)(open_image)
         self._keys: dict[str, str | None] = {}
@@ -56,19 +56,19 @@ class Thumbnails:
     def add(self, ref: ImageRef) -> str | None:
         """The key of an image's picture; None where it cannot be read or the budget is spent."""
         if ref.sha256 not in self._keys:
-            picture = self._read(ref)
+            picture = self._read(ref) if self._left > SMALLEST else None
             self._keys[ref.sha256] = None if picture is None else self._put(picture, picture.size)
         return self._keys[ref.sha256]
 
     def view(self, clean: ImageRef | None, ref: ImageRef) -> list[Any]:
-        """``[key]`` of a view, or ``[key of the clean image, key of the patch, x, y, width, height]``; [] where there is none."""
+        """``[key]`` of a view, or ``[key of the clean one, key of the patch, x, y, width, height]``; [] for none."""
         base = self.add(clean) if clean is not None and clean.sha256 != ref.sha256 else None
         if clean is None or base is None:
             key = self.add(ref)
             return [] if key is None else [key]
         pair = (clean.sha256, ref.sha256)
         if pair not in self._patches:
-            self._patches[pair] = self._patch(clean, ref)
+            self._patches[pair] = self._patch(clean, ref) if self._left > SMALLEST else None
         patch = self._patches[pair]
         if patch is not None:
             return [base, patch[0], *patch[1]]
@@ -96,7 +96,6 @@ class Thumbnails:
         small = picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)
         uri = data_uri(small)
         if len(uri) > self._left:
-            self.left_out += 1
             return None
         self._left -= len(uri)
         key = f"i{len(self.pictures)}"
@@ -107,16 +106,18 @@ class Thumbnails:
         try:
             return self._open(ref.locate(self._root))
         except UNREADABLE:
-            self.unreadable += 1
             return None
 
 
 def changed_box(before: Image.Image, after: Image.Image) -> Box | None:
-    """The smallest box (half-open) outside which two pictures are equal; None where they are not comparable or equal."""
+    """The smallest half-open box outside which two pictures are equal; None where they are equal or of unequal size."""
     if before.size != after.size:
         return None
-    both = [np.asarray(picture.convert("RGB"), dtype=np.int16) for picture in (before, after)]
-    rows, columns = (np.flatnonzero((both[0] != both[1]).any(axis=(2, axis))) for axis in (1, 0))
+    if before.mode != after.mode:
+        before, after = before.convert("RGB"), after.convert("RGB")
+    changed = np.asarray(before) != np.asarray(after)
+    inside = changed if changed.ndim == 2 else changed.any(axis=2)
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
     if not rows.size:
         return None
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

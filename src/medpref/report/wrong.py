@@ -1,4 +1,4 @@
-"""The wrong-answer browser's data: each example that some model got wrong, with every model's reply, verdict and reason.
+"""The wrong-answer browser's data: each example that some model got wrong, with every model's reply and verdict.
 
 A reply is wrong where its leading verdict is below one half. The leading verdict is the first of ``LEADING`` that the
 example has (one that was judged, if there is one); an example with none of them has the first of its other verdicts.
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from medpref.report.budget import fit, spread_over
-from medpref.report.gallery import region_entries
+from medpref.report.gallery import is_pictured, region_entries
 from medpref.report.read import Evaluated, Run
 from medpref.report.thumbnail import Thumbnails
 from medpref.report.words import metric_words, model_label
@@ -50,8 +50,8 @@ def judged(model: Evaluated) -> dict[str, Judged]:
             rows.setdefault(row.example, []).append(row)
     found = {}
     for reply in model.replies:
-        row = min(rows.get(reply.example, ()), key=_precedence, default=None)
-        value, reason, metric = (None, "", "") if row is None else (row.value, row.reason, row.metric)
+        held = sorted(rows.get(reply.example, ()), key=_precedence)
+        value, reason, metric = (held[0].value, held[0].reason, held[0].metric) if held else (None, "", "")
         found[reply.example] = Judged(reply.text, value, reason, metric)
     return found
 
@@ -80,8 +80,10 @@ def wrong_answers(
     chosen = fit(examples, lambda example: wrong_entry(example, by_model, paths), budget=budget)
     for example, entry in spread_over(chosen):
         entry["views"] = {"clean": [thumbnails.view(None, ref) for ref in example.images]}
+    entries = sorted((entry for _, entry in chosen), key=lambda entry: not is_pictured(entry))
     return {
-        "entries": [entry for _, entry in chosen],
+        "entries": entries,
+        "pictured": sum(map(is_pictured, entries)),
         "paths": list(paths),
         "models": [[model.name, model_label(model.name)] for model in run.models],
         "total": len(examples),
@@ -89,7 +91,7 @@ def wrong_answers(
 
 
 def wrong_entry(example: Example, by_model: Sequence[dict[str, Judged]], paths: dict[str, int]) -> dict[str, Any]:
-    """One example as JSON-able data, without its pictures; ``replies`` follow the models' order, null where there is none."""
+    """One example as JSON-able data, without its pictures; ``replies`` are in the models' order, null for none."""
     return {
         "id": example.id,
         "kind": example.kind,

@@ -9,7 +9,7 @@ marks in a question are taken out: the chat template places images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from pydantic import Field
 
 from medpref.errors import DataError
 from medpref.registry import SOURCES
-from medpref.schema import Example, Frozen, Split
+from medpref.schema import CHOSEN, CLEAN, REJECTED, Example, Frozen, PreferencePair, Reply, Split
 from medpref.sources.place import Placed, place
 from medpref.sources.problem import Problem, naming
 from medpref.sources.row_regions import row_regions
@@ -43,6 +43,10 @@ class Jsonl(Frozen):
     def load(self, out: Path, *, seed: int, prefix: str) -> Iterator[Example]:
         """The examples, in the file's order; DataError names file, row and key of the first bad one."""
         return load_rows(Path(self.file), out, seed=seed, prefix=prefix, split=self.split)
+
+    def pairs(self, examples: Sequence[Example]) -> Iterator[PreferencePair]:
+        """The file's own preference pairs: its train rows that carry ``rejected``, weighted by ``weight``."""
+        return row_pairs(Path(self.file), {example.id: example for example in examples})
 
 
 def load_rows(
@@ -72,6 +76,28 @@ def load_rows(
                 place(path.parent / name, out, prefix=prefix).ref for name in row.counterfactual
             )
         yield Example(patient=patient, **fields)
+
+
+def row_pairs(path: Path, examples: Mapping[str, Example]) -> Iterator[PreferencePair]:
+    """The preference pairs of a file of rows whose examples are loaded, train split only."""
+    for number, raw in iter_rows(path):
+        row, _ = read_row(raw, where=f"{path}:{number}")
+        example = examples.get((row.id or f"{path.stem}-{number:06d}") if row else "")
+        if row is not None and row.rejected is not None and example is not None and example.split == "train":
+            yield PreferencePair(
+                id=f"{example.id}/own",
+                example=example.id,
+                patient=example.patient,
+                question=example.question,
+                views={CLEAN: example.images},
+                replies={
+                    CHOSEN: Reply(text=row.answer, author="source"),
+                    REJECTED: Reply(text=row.rejected, author="source"),
+                },
+                weight=row.weight,
+                kind="text",
+                provenance={"source": "jsonl", "row": number},
+            )
 
 
 def _fields(row: Row, placed: Sequence[Placed], folder: Path, *, where: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ Answers keep their text. The chest X-rays' labels are non-commercial (tag ``nonc
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -59,7 +59,7 @@ class Pack(Frozen):
         if "dicom" in self.parts:
             yield from dicom_examples(folder / "dicom", out, prefix=prefix)
 
-    def pairs(self) -> Iterator[PreferencePair]:
+    def pairs(self, examples: Sequence[Example] = ()) -> Iterator[PreferencePair]:
         """The pack's own scored pairs on this source's VQA-RAD train questions."""
         if "vqa_rad" in self.parts:
             yield from pack_pairs(Path(self.folder), vqa_split=self.vqa_split, validation=self.validation)

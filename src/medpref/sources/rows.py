@@ -4,7 +4,7 @@ A raw row (paths are relative to the file; everything after ``answer`` may be le
 
     {"image": "images/p1.png", "question": "Is there an effusion?", "answer": "no", "split": "test", "patient": "p1"}
 
-becomes a `Row`. ``images`` (a list) replaces ``image`` for a study of several. A region is ``{"box": [left, top, right,
+becomes a `Row`. With ``"rejected": "yes"`` (and perhaps ``"weight": 0.8``) it is a preference pair as well. ``images`` (a list) replaces ``image`` for a study of several. A region is ``{"box": [left, top, right,
 bottom], "label": ..., "mask": "masks/p1.png"}`` with a box, a mask (a file, non-zero inside, or run lengths), or both.
 """
 
@@ -65,16 +65,18 @@ class Row(Frozen):
     counterfactual_answer: str | None = None
     tags: Mapping[str, str] = Field(default_factory=dict)
     credentialed: bool = False
+    rejected: str | None = None
+    weight: float = Field(default=1.0, ge=0)
 
     @field_validator("id", "patient", mode="before")
     @classmethod
     def _named(cls, value: Any) -> Any:
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
-    @field_validator("question", "answer")
+    @field_validator("question", "answer", "rejected")
     @classmethod
-    def _said(cls, text: str) -> str:
-        if not text.replace(PLACEHOLDER, "").strip():
+    def _said(cls, text: str | None) -> str | None:
+        if text is not None and not text.replace(PLACEHOLDER, "").strip():
             raise ValueError("text that is not empty")
         return text
 

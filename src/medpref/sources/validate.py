@@ -28,7 +28,7 @@ def validate(path: Path, *, root: Path | None = None) -> list[Problem]:
     A run folder's examples and pairs are looked at; a pack is loaded once, which finds its first problem only.
 
     ``root`` is the run folder that image paths of examples and pairs are relative to (default: the nearest folder
-    above the file under which the row's first image exists). DataError where there is nothing to validate.
+    above the file under which one of its images exists). DataError where there is nothing to validate.
     """
     path = Path(path)
     if path.is_dir() and (path / PACK).exists():
@@ -43,7 +43,7 @@ def validate(path: Path, *, root: Path | None = None) -> list[Problem]:
 
 
 def _problems(path: Path, root: Path | None, images: Images) -> Iterator[Problem]:
-    seen, empty = Seen(path), True
+    seen, empty, root = Seen(path), True, root or _root(path)
     for number, raw in iter_rows(path):
         empty = False
         if isinstance(raw, Problem):
@@ -67,14 +67,14 @@ def _pack_problems(folder: Path) -> Iterator[Problem]:
         yield Problem("pack", error.where, error.given, error.expected, error.todo)
 
 
-def _check(raw: Any, path: Path, number: int, root: Path | None, images: Images) -> Checked:
+def _check(raw: Any, path: Path, number: int, root: Path, images: Images) -> Checked:
     """One row by its own format: pairs have views and replies, examples have images with hashes, all else is ours."""
     where = f"{path}:{number}"
     if isinstance(raw, dict) and ("replies" in raw or "views" in raw):
-        return check_pair(raw, where=where, root=root or _root(path), images=images)
+        return check_pair(raw, where=where, root=root, images=images)
     held = raw.get("images") if isinstance(raw, dict) else None
     if isinstance(held, list) and held and isinstance(held[0], dict):
-        return check_example(raw, where=where, root=root or _root(path), images=images)
+        return check_example(raw, where=where, root=root, images=images)
     return check_row(raw, where=where, folder=path.parent, images=images)
 
 

@@ -79,8 +79,8 @@ def gradients(loss: Tensor, scores: Scores) -> dict[str, Tensor]:
     return {k: torch.zeros_like(v) if g is None else g for k, v, g in zip(keys, values, grads, strict=True)}
 
 
-def mapped(read: BranchScores, change: Callable[[Tensor], Tensor]) -> BranchScores:
-    """The scores with a function applied to every pair-by-token tensor."""
+def mapped(read: BranchScores, change: Callable[[Tensor], Tensor], *, present: Tensor | None = None) -> BranchScores:
+    """The scores with a function applied to every pair-by-token tensor, and ``present`` replaced if given."""
     kl = read.divergence
     return replace(
         read,
@@ -88,6 +88,7 @@ def mapped(read: BranchScores, change: Callable[[Tensor], Tensor]) -> BranchScor
         reference=None if read.reference is None else change(read.reference),
         mask=change(read.mask),
         spans=change(read.spans),
+        present=read.present if present is None else present,
         divergence=None if kl is None else TokenDivergence(change(kl.forward), change(kl.reverse)),
         cross={other: change(values) for other, values in read.cross.items()},
         collision=None if read.collision is None else change(read.collision),
@@ -101,7 +102,7 @@ def pad(values: Tensor) -> Tensor:
 
 def pick(scores: Scores, rows: Tensor) -> dict[Branch, BranchScores]:
     """Some pairs of the batch, in the given order."""
-    return {b: replace(mapped(read, lambda v: v[rows]), present=read.present[rows]) for b, read in scores.items()}
+    return {b: mapped(read, lambda v: v[rows], present=read.present[rows]) for b, read in scores.items()}
 
 
 def without(scores: Scores, branches: frozenset[Branch] | set[Branch], *, rows: Tensor) -> dict[Branch, BranchScores]:
@@ -115,9 +116,7 @@ def without(scores: Scores, branches: frozenset[Branch] | set[Branch], *, rows: 
     out = {}
     for branch, read in scores.items():
         if branch in branches:
-            gone = replace(mapped(read, blank), present=read.present.clone())
-            gone.present[rows] = False
-            out[branch] = gone
+            out[branch] = mapped(read, blank, present=read.present.index_fill(0, rows, False))
         else:
             cross = {other: blank(v) if other in branches else v for other, v in read.cross.items()}
             out[branch] = replace(read, cross=cross)

@@ -20,7 +20,11 @@ from medpref.testing.scores import PAIRS, gradients, leaves, mapped, pad, pick, 
 
 
 def check_term(term: Term) -> None:
-    """Nothing, if the term keeps every promise of ``Term``; AssertionError naming the first one it breaks."""
+    """Nothing, if the term keeps every promise of ``Term``; AssertionError naming the first one it breaks.
+
+    >>> from medpref.objectives import Anchor
+    >>> check_term(Anchor(branch="clean/chosen"))
+    """
     for check in CHECKS:
         try:
             check(term)

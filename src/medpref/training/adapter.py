@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import torch
@@ -40,7 +41,9 @@ def _with_lora(policy: Policy, train: Train, *, seed: int) -> Policy:
     state = torch.random.get_rng_state()
     torch.manual_seed(derive_seed(seed, "adapter"))
     try:
-        model: PeftModel = get_peft_model(policy.model, config)
+        with warnings.catch_warnings():  # PEFT asks transformers for an attribute by its old name
+            warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+            model: PeftModel = get_peft_model(policy.model, config)
     finally:
         torch.random.set_rng_state(state)
     return replace(policy, model=model)
