@@ -27,7 +27,9 @@ Folder = Annotated[Path, typer.Argument(help="a run folder")]
 
 @app.command()
 def run(
-    recipes: Annotated[list[str] | None, typer.Argument(help="shipped names or YAML files; none = mmedpo fire_mpo")] = None,
+    recipes: Annotated[
+        list[str] | None, typer.Argument(help="shipped names or YAML files; none = mmedpo fire_mpo")
+    ] = None,
     source: Source = "phantom",
     policy: Policy = "tiny:llava-mistral",
     out: Annotated[Path, typer.Option(help="the run folder; the same command resumes it")] = Path("runs/demo"),
@@ -144,7 +146,9 @@ def doctor() -> None:
 
 
 @app.command()
-def validate(file: Annotated[Path, typer.Argument(help="examples or pairs as JSON lines, a folder, or a recipe")]) -> None:
+def validate(
+    file: Annotated[Path, typer.Argument(help="examples or pairs as JSON lines, a folder, or a recipe")],
+) -> None:
     """Find every fault of a file in one pass; each names its row and key and what to do."""
     from medpref.sources.problem import counts
     from medpref.sources.validate import validate as find
@@ -166,6 +170,33 @@ def pairs(folder: Folder) -> None:
     out.mkdir(exist_ok=True)
     write_report(folder, out)
     typer.echo(f"Pairs: {out / 'index.html'}")
+
+
+@app.command("new-method")
+def new_method(
+    name: Annotated[str, typer.Argument(help="a-z, 0-9 and _")],
+    out: Annotated[Path, typer.Option(help="the folder to write into")] = Path("."),
+) -> None:
+    """Write a runnable method of your own: a term, a recipe, and the test of its contract."""
+    from medpref.scaffold import new_method as write
+
+    for path in write(name, out):
+        typer.echo(path)
+    typer.echo(f"Next: medpref check {out / name}.py")
+
+
+@app.command()
+def check(file: Annotated[Path, typer.Argument(help="a plugin file; recipes beside it are checked too")]) -> None:
+    """Run the contract suites on every component that a plugin file registers."""
+    from medpref.testing.plugin import check_plugin
+
+    try:
+        done = check_plugin(file)
+    except AssertionError as broken:
+        typer.echo(f"broken: {broken}", err=True)
+        raise typer.Exit(1) from None
+    for one in done:
+        typer.echo(f"ok  {one.noun} {one.name} ({one.forms} form{'s' * (one.forms != 1)})")
 
 
 def _load(files: list[Path] | None) -> None:

@@ -18,7 +18,7 @@ from medpref.models.fingerprint import BASES, TINY
 from medpref.run import RunConfig, carry_out
 from medpref.summary import versions
 
-SOURCE = "phantom:studies={studies},validation=0,test=200,shortcut=0,test_shortcut=0,size_px=96,counterfactuals=held_out"
+SOURCE = "phantom:studies={studies},validation=0,test=200,shortcut=0,test_shortcut=0,size_px=96"
 TRAIN = {
     "lora": "null",
     "freeze_tower": "false",

@@ -22,10 +22,10 @@ def track(items: Iterable[Item], label: str, *, total: int | None = None) -> Ite
 
 def _bar(items: Iterable[Item], label: str, total: int | None) -> Iterator[Item]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+    columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(label, total=total)
         for item in items:
             yield item
@@ -34,10 +34,8 @@ def _bar(items: Iterable[Item], label: str, total: int | None) -> Iterator[Item]
 
 def _lines(items: Iterable[Item], label: str, total: int | None) -> Iterator[Item]:
     began = last = time.monotonic()
-    done = 0
-    for item in items:
+    for done, item in enumerate(items, start=1):
         yield item
-        done += 1
         now = time.monotonic()
         if now - last >= SECONDS_BETWEEN_LINES:
             last = now

@@ -120,7 +120,9 @@ def _read(name: str) -> dict[str, Any]:
         file = resources.files("medpref") / "recipes" / f"{name}.yaml"
         if not file.is_file():
             known = nearest(name, shipped())
-            raise RecipeError(f"recipe {name!r}", given="unknown name", expected="a shipped recipe or a file", todo=known)
+            raise RecipeError(
+                f"recipe {name!r}", given="unknown name", expected="a shipped recipe or a file", todo=known
+            )
         text, where = file.read_text(encoding="utf-8"), f"recipe {name}"
     try:
         fields = yaml.safe_load(text)

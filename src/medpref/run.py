@@ -1,4 +1,4 @@
-"""A recipe (or several) carried out in a folder: examples, SFT, pairs, alignment, evaluation, report; finished stages are skipped."""
+"""A recipe (or several) carried out in a folder, from data to report; finished stages are skipped."""
 
 from __future__ import annotations
 
@@ -106,7 +106,9 @@ def prepare(config: RunConfig, root: Path, say: Callable[[str], None]) -> Run:
         for warning in checked.warnings:
             say(f"warning: {warning}")
     if len({store.digest(recipe.sft) for recipe in recipes}) > 1:
-        raise RecipeError("run", given="recipes with different sft settings", expected="one SFT", todo="use --set sft...")
+        raise RecipeError(
+            "run", given="recipes with different sft settings", expected="one SFT", todo="use --set sft..."
+        )
     names = [recipe.name for recipe in recipes]
     if len(set(names)) < len(names):
         raise RecipeError("run", given=f"recipes {names}", expected="distinct names", todo="name each recipe once")

@@ -165,9 +165,9 @@ class Reply(Frozen):
 
 
 class PreferencePair(Frozen):
-    """Views, replies, weight and provenance: what training reads. A branch that is absent is absent, never the clean one.
+    """Views, replies, weight and provenance: what training reads. An absent branch is absent, never the clean one.
 
-    A pair with the single reply ``chosen`` is an SFT example. ``provenance`` is JSON-able and enough to rebuild the pair.
+    A pair with the single reply ``chosen`` is an SFT example. ``provenance`` is JSON-able, enough to rebuild the pair.
     """
 
     id: str = Field(min_length=1)

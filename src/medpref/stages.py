@@ -49,7 +49,11 @@ def examples_stage(root: Path, source: Any, *, seed: int) -> Manifest:
 def _fingerprint(source: Any) -> list[list[Any]]:
     """Name, size and time of the user's files a source reads: a changed file is read again."""
     paths = [Path(getattr(source, field)) for field in ("folder", "file") if getattr(source, field, None)]
-    files = [file for path in paths for file in (sorted([*path.glob("*.jsonl"), *path.glob("*.csv")]) if path.is_dir() else [path])]
+    files = [
+        file
+        for path in paths
+        for file in (sorted([*path.glob("*.jsonl"), *path.glob("*.csv")]) if path.is_dir() else [path])
+    ]
     return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files if file.exists()]
 
 

@@ -236,7 +236,7 @@ def _spent(partial: Path) -> float:
 
 @contextlib.contextmanager
 def _kept_or_cleared(partial: Path, began: float, before: float) -> Iterator[None]:
-    """On failure keep what can be resumed (with the seconds it took); bad input that left no work behind leaves nothing."""
+    """On failure keep what can be resumed and the seconds it took; bad input without work behind it leaves nothing."""
     try:
         yield
     except (DataError, RecipeError):

@@ -16,7 +16,7 @@ FIELDS = ("value", "low", "high", "items", "clusters")
 
 
 def wanted(arms: list[Any]) -> list[tuple[str, str]]:
-    """Which models are compared: each recipe with its control and with its start, the start with the base, recipes in turn."""
+    """The couples compared: each recipe with its control and its start, the start with the base, recipes in turn."""
     named = {arm.role: arm.name for arm in arms}
     start = named.get("sft", "base")
     pairs = [(start, "base")] if start != "base" else []

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl
+from transformers.models.qwen2_vl import modeling_qwen2_vl
+from transformers.models.qwen3_vl import modeling_qwen3_vl
 
 from medpref.schema import PreferencePair
 
@@ -34,4 +36,5 @@ def _rotate_in_own_dtype(query, key, cos, sin):
 @pytest.fixture(autouse=True)
 def float64_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     """transformers casts the tower's rotary embedding to float32, forward and backward; the oracle must not."""
-    monkeypatch.setattr(modeling_qwen2_5_vl, "apply_rotary_pos_emb_vision", _rotate_in_own_dtype)
+    for module in (modeling_qwen2_vl, modeling_qwen2_5_vl, modeling_qwen3_vl):
+        monkeypatch.setattr(module, "apply_rotary_pos_emb_vision", _rotate_in_own_dtype)

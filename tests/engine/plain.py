@@ -17,6 +17,7 @@ from medpref.schema import Branch, ImageRef, PreferencePair, Reply, Span
 from medpref.store import file_digest
 
 FAMILIES = ("llava-mistral", "llava-qwen2", "qwen2_5_vl")
+OTHERS = ("llava-next", "qwen2_vl", "qwen3_vl", "gemma3", "internvl", "idefics3")
 CC, CR, XC, XR = (Branch(view, reply) for view in ("clean", "corrupt") for reply in ("chosen", "rejected"))
 TEXTS = (
     ("Is there a nodule?", "Yes, there is one nodule.", "No, there is one nodule."),
@@ -27,8 +28,9 @@ TEXTS = (
 
 
 def _stay(module: torch.nn.Module, hidden: torch.Tensor) -> torch.Tensor:
-    scale = torch.rsqrt(hidden.pow(2).mean(-1, keepdim=True) + module.variance_epsilon)
-    return module.weight * (hidden * scale)
+    gemma = hasattr(module, "eps")
+    scale = torch.rsqrt(hidden.pow(2).mean(-1, keepdim=True) + (module.eps if gemma else module.variance_epsilon))
+    return (1 + module.weight if gemma else module.weight) * (hidden * scale)
 
 
 def tiny_policy(name: str, dtype: str = "float64", *, seed: int = 0) -> Policy:
@@ -80,8 +82,11 @@ def full_log_probs(policy: Policy, branch: EncodedBranch, store: ImageStore) -> 
         name: value.to(policy.base.dtype) if value.is_floating_point() else value
         for name, value in store.pixels(branch.images).items()
     }
+    image = (ids == policy.family.image_token_id(policy.base)).int()
     if "image_grid_thw" in pixels:
-        pixels["mm_token_type_ids"] = (ids == policy.family.image_token_id(policy.base)).int()
+        pixels["mm_token_type_ids"] = image
+    if policy.family.bidirectional_images:
+        pixels["token_type_ids"] = image
     logits = policy.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, **pixels).logits[0]
     start = len(branch.prompt) - 1
     return logits[start : start + len(branch.reply_ids)].log_softmax(-1)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from PIL import Image
 
 from medpref.engine.counters import counting
-from medpref.engine.images import Budgeted, ImageStore
+from medpref.engine.features import Budgeted
+from medpref.engine.images import ImageStore
 from medpref.engine.score import score
 from medpref.errors import DataError
 from medpref.objectives.scores import Needs
@@ -110,22 +114,47 @@ def test_a_trained_tower_is_called_once_a_step_with_gradients(name, root, pairs)
     torch.testing.assert_close(cached[CC].policy, live[CC].policy, rtol=0, atol=1e-11)
 
 
-@pytest.mark.parametrize("name", ["llava-mistral", "qwen2_5_vl"])
-def test_a_trained_projector_over_a_frozen_tower(name, root, pairs):
+@pytest.mark.parametrize(("name", "calls"), [("llava-mistral", 0), ("internvl", 0), ("qwen2_5_vl", 1)])
+def test_a_trained_projector_reads_the_kept_output_of_a_frozen_tower(name, calls, root, pairs, tmp_path):
+    """Qwen's features are reordered after the projector, so there the tower runs; without gradients of its own."""
     policy, free = tiny_policy(name), tiny_policy(name)
     for parameter in policy.family.tower_parameters(policy.base):
         parameter.requires_grad_(False)
-    encoded = encode_all(policy, root, pairs, NEEDS, store := ImageStore(policy))
-    ours = gradients(policy, score(policy, encoded, NEEDS, images=store)[CR].policy.sum())
-    every = gradients(free, score(free, encoded, NEEDS, images=store_of(free, root, pairs))[CR].policy.sum())
+    needs = Needs(branches=frozenset({CC, CR, XC}))
+    stores = [ImageStore(one, cache=tmp_path) for one in (policy, free)]
+    encoded = [encode_all(one, root, pairs, needs, store) for one, store in zip((policy, free), stores, strict=True)]
+    score(policy, encoded[0], needs, images=stores[0])
+    with torch.no_grad():
+        policy.family.projector_parameters(policy.base)[0].mul_(1.5)
+        free.family.projector_parameters(free.base)[0].mul_(1.5)
+    with counting() as counts:
+        ours = gradients(policy, score(policy, encoded[0], needs, images=stores[0])[CR].policy.sum())
+    assert counts.tower_calls == calls
+    every = gradients(free, score(free, encoded[1], needs, images=stores[1])[CR].policy.sum())
     assert relative(ours, {key: every[key] for key in ours}) < 1e-11
     assert len(ours) < len(every)
 
 
-def store_of(policy, root, pairs):
+@pytest.mark.parametrize("where", ["vision_tower", "multi_modal_projector"])
+def test_adapters_on_the_vision_side_change_the_policy_but_not_the_reference(where, root, pairs):
+    needs = Needs(branches=frozenset({CC}), reference=frozenset({CC}))
+    bare = frozen("llava-mistral", "float64")
+    store = ImageStore(bare)
+    base = score(bare, encode_all(bare, root, pairs, needs, store), Needs(needs.branches), images=store)
+    names = {"vision_tower": r".*vision_tower.*\.(q_proj|v_proj)", "multi_modal_projector": r".*linear_1"}
+    config = LoraConfig(r=2, target_modules=names[where], init_lora_weights=False)
+    policy = frozen("llava-mistral", "float64")
+    policy = dataclasses.replace(policy, model=get_peft_model(policy.model, config).to(torch.float64))
     store = ImageStore(policy)
-    encode_all(policy, root, pairs, NEEDS, store)
-    return store
+    encoded = encode_all(policy, root, pairs, needs, store)
+    for _ in range(2):
+        scores = score(policy, encoded, needs, images=store, reference="online")
+        torch.testing.assert_close(scores[CC].reference, base[CC].policy, rtol=0, atol=1e-11)
+        assert (scores[CC].policy - scores[CC].reference).abs().max() > 1e-3
+        assert len(gradients(policy, scores[CC].policy.sum())) > 1
+        with torch.no_grad():
+            silent = score(policy, encoded, needs, images=store, reference="online")
+        torch.testing.assert_close(silent[CC].policy, scores[CC].policy, rtol=0, atol=1e-11)
 
 
 def test_a_changed_file_is_refused(tmp_path):

@@ -76,7 +76,7 @@ def test_a_shared_edge_is_scored_once(drawn):
 
 
 def test_capacity_follows_the_work():
-    """Wide models save padding by long rows; narrow ones save attention by one tree a row."""
-    uneven = np.array([100, 60, 50, 40, 30])
-    assert choose_capacity(uneven, width=4) == 100
-    assert choose_capacity(uneven, width=4096) == 280
+    """Wide models save padding by one long row; narrow ones save attention by one tree a row."""
+    uneven = np.array([1000, 600, 590, 580])
+    assert choose_capacity(uneven, width=4) == 1000
+    assert choose_capacity(uneven, width=4096) == 2770

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -6,7 +7,7 @@ from medpref import store
 from medpref.evaluation.compare import compare
 from medpref.evaluation.estimate import estimates
 from medpref.evaluation.evaluate import Plan, carry_out, chunks
-from medpref.schema import OwnReply, VerdictRow
+from medpref.schema import OwnReply, Verdict, VerdictRow
 from tests.evaluation.studies import Blind, Seer, studies
 
 
@@ -126,3 +127,30 @@ def test_compare_leaves_out_what_only_one_model_has(tmp_path):
     assert found["closed_accuracy"]["items"] == 2
     assert found["closed_accuracy"]["difference"] == 0.5
     assert compare(rows([1.0]), rows([None]), seed=0) == []
+
+
+class Hard:
+    """A judge that leaves reports alone and counts how often it is asked."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def judge(self, example, reply):
+        self.asked += 1
+        value = None if example.kind == "report" else float(len(reply) > 3)
+        return Verdict(value, "by length", {"length": str(len(reply))})
+
+
+def test_a_bound_judge_is_journalled_and_not_judged_is_left_out(tmp_path):
+    plan, judge = plan_of(tmp_path, "judged", patients=6), Hard()
+    plan = dataclasses.replace(plan, judges={"hard": judge})
+    seer = Seer(tmp_path)
+    with store.Journal(plan.out / "journal.jsonl") as journal:
+        journal.put("judge/hard/e0-presence", [0.25, "from before", {}])
+    carry_out(plan, answer=seer.answer, read=seer.read)
+    assert judge.asked == len(plan.examples) - 1
+    rows = [r for r in store.read_lines(plan.out / "verdicts.jsonl", VerdictRow) if r.metric == "judge_hard"]
+    assert {row.example: row.value for row in rows}["e0-presence"] == 0.25
+    found = [e for e in store.read_json(plan.out / "estimates.json")["estimates"] if e["metric"] == "judge_hard"]
+    overall = next(e for e in found if (e["kind"], e["slice"]) == ("all", "all"))
+    assert overall["items"] == sum(example.kind != "report" for example in plan.examples)

@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from medpref.errors import DataError, ModelError
-from medpref.models import tiny
+from medpref.models import tiny, tiny_shipped
 from medpref.models.policy import Policy, load_policy, save_policy
 from medpref.models.tiny import BUILDERS, save_base
 
@@ -222,6 +222,13 @@ def test_a_question_with_a_special_token_is_refused(
 def test_specs_that_name_nothing(spec: str, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         load_policy(spec)
+
+
+def test_a_template_without_the_image_is_refused(policy_of: Callable[[str], Policy], images: list[Image.Image]) -> None:
+    policy = policy_of("llava-mistral")
+    silent = dataclasses.replace(policy.processor, chat_template=tiny_shipped.LLAVA_TEMPLATE.replace("<image>", ""))
+    with pytest.raises(ModelError, match="writes '<image>' 0 times for 2 images"):
+        dataclasses.replace(policy, processor=silent).prompt_ids("What?", policy.pixels(images[:2]))
 
 
 def test_a_missing_base_says_how_to_make_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,3 +141,9 @@ def test_span_beyond_the_text_is_an_error() -> None:
 def test_no_template_is_an_error() -> None:
     with pytest.raises(ModelError, match="no chat template"):
         read_turn(BYTES, None, where="test")
+
+
+def test_a_template_that_fails_is_an_error() -> None:
+    strings_only = "{% for message in messages %}{{ message['role'] + ': ' + message['content'] }}{% endfor %}"
+    with pytest.raises(ModelError, match="a chat template that fails"):
+        read_turn(BYTES, strings_only, where="test")

@@ -1,4 +1,4 @@
-"""Bad input through the command line: one line that names file, row or key and what to do, exit code 2, nothing written."""
+"""Bad input through the command line: one line that names the fault and what to do, exit code 2, nothing written."""
 
 from __future__ import annotations
 

@@ -10,7 +10,9 @@ GROUPS = st.lists(st.sampled_from("abcdef"), max_size=40)
 
 @given(GROUPS, st.integers(0, 5), st.booleans())
 @settings(max_examples=60, deadline=None)
-def test_order_is_a_permutation_that_depends_on_seed_and_epoch_alone(groups: list[str], seed: int, grouped: bool) -> None:
+def test_order_is_a_permutation_that_depends_on_seed_and_epoch_alone(
+    groups: list[str], seed: int, grouped: bool
+) -> None:
     first = order(groups, seed=seed, epoch=1, grouped=grouped)
     assert sorted(first) == list(range(len(groups)))
     assert first == order(groups, seed=seed, epoch=1, grouped=grouped)

@@ -1,4 +1,4 @@
-"""Training through the real trainer on a tiny random model: it learns, it resumes bit for bit, it refuses what it must."""
+"""Training through the real trainer on a tiny random model: it learns, resumes bit for bit, refuses what it must."""
 
 from __future__ import annotations
 
@@ -23,7 +23,14 @@ DPO = parse_objective(
     [
         {"kind": "margin", "better": "clean/chosen", "worse": "clean/rejected", "beta": 0.5},
         {"kind": "margin", "better": "clean/chosen", "worse": "corrupt/chosen", "beta": 0.5, "weight": 0.5},
-        {"kind": "token_kl", "branch": "clean/chosen", "tokens": "spans", "forward": 0.5, "reverse": 0.5, "weight": 0.01},
+        {
+            "kind": "token_kl",
+            "branch": "clean/chosen",
+            "tokens": "spans",
+            "forward": 0.5,
+            "reverse": 0.5,
+            "weight": 0.01,
+        },
     ]
 )
 FAST = Train(steps=6, batch=4, learning_rate=1e-2, save_every=2, max_tokens_per_batch=4096, lora=Lora(r=4, alpha=8))
@@ -121,7 +128,9 @@ def test_the_micro_step_budget_does_not_change_the_gradient(tmp_path: Path) -> N
 
 def test_sft_moves_the_whole_model_and_refuses_no_pairs(tmp_path: Path) -> None:
     settings = FAST.model_copy(update={"lora": None, "freeze_tower": False, "learning_rate": 1e-3})
-    train(load_policy(POLICY), some_pairs(tmp_path), SFT, settings, out=tmp_path / "s", root=tmp_path, seed=0, label="s")
+    train(
+        load_policy(POLICY), some_pairs(tmp_path), SFT, settings, out=tmp_path / "s", root=tmp_path, seed=0, label="s"
+    )
     log = rows(tmp_path / "s")
     assert log[-1]["loss"] < log[0]["loss"]
     before = dict(load_policy(POLICY).base.named_parameters())
@@ -135,12 +144,30 @@ def test_sft_moves_the_whole_model_and_refuses_no_pairs(tmp_path: Path) -> None:
 def test_online_reference_needs_an_adapter(tmp_path: Path) -> None:
     settings = FAST.model_copy(update={"lora": None, "reference": "online"})
     with pytest.raises(ModelError, match=r"train\.reference"):
-        train(load_policy(POLICY), some_pairs(tmp_path), DPO, settings, out=tmp_path / "o", root=tmp_path, seed=0, label="o")
+        train(
+            load_policy(POLICY),
+            some_pairs(tmp_path),
+            DPO,
+            settings,
+            out=tmp_path / "o",
+            root=tmp_path,
+            seed=0,
+            label="o",
+        )
 
 
 def test_cached_and_online_reference_agree(tmp_path: Path) -> None:
     for mode in ("cached", "online"):
         settings = FAST.model_copy(update={"reference": mode})
-        train(load_policy(POLICY), some_pairs(tmp_path), DPO, settings, out=tmp_path / mode, root=tmp_path, seed=1, label="t")
+        train(
+            load_policy(POLICY),
+            some_pairs(tmp_path),
+            DPO,
+            settings,
+            out=tmp_path / mode,
+            root=tmp_path,
+            seed=1,
+            label="t",
+        )
     cached, online = (rows(tmp_path / mode) for mode in ("cached", "online"))
     assert [row["loss"] for row in cached] == pytest.approx([row["loss"] for row in online], rel=1e-4)

@@ -47,6 +47,7 @@ def assemble(
             "builder": builder.name,
             "config": dict(builder.config),
             "seed": context.seed,
+            **({"policy": context.policy_hash} if context.policy_hash else {}),
             "source": example.source,
             "answer": example.answer,
             **draft.notes,

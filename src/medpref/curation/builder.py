@@ -47,9 +47,13 @@ def parse_builder(config: Mapping[str, Any], where: str) -> Builder:
     """The builder a mapping describes; RecipeError names the key that is wrong and what to do."""
     for key in config:
         if key not in KEYS:
-            raise RecipeError(where, given=f"unknown key {key!r}", expected="keys of a builder", todo=nearest(key, KEYS))
+            raise RecipeError(
+                where, given=f"unknown key {key!r}", expected="keys of a builder", todo=nearest(key, KEYS)
+            )
     if config.get("chosen") is None:
-        raise RecipeError(where, given="no 'chosen'", expected="a writer", todo="add for example chosen: {kind: reference}")
+        raise RecipeError(
+            where, given="no 'chosen'", expected="a writer", todo="add for example chosen: {kind: reference}"
+        )
     fields = {
         key: registry.parse(config[key], where=f"{where}.{key}")
         for key, registry in _ROLES.items()
@@ -91,5 +95,7 @@ def _name(config: Mapping[str, Any], fields: Mapping[str, Any], where: str) -> s
 def _limit(config: Mapping[str, Any], where: str) -> int | None:
     limit = config.get("limit")
     if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit <= 0):
-        raise RecipeError(where, given=f"limit {limit!r}", expected="a number of pairs", todo="write a positive integer")
+        raise RecipeError(
+            where, given=f"limit {limit!r}", expected="a number of pairs", todo="write a positive integer"
+        )
     return limit

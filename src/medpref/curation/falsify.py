@@ -11,14 +11,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from medpref.curation.draft import Context, Rng, donor_key
+from medpref.curation.draft import Context, Rng
+from medpref.curation.pool import donor_key
 from medpref.judging.agreement import Agreement
 from medpref.judging.exact import closed_choices
-from medpref.language.answers import contains, is_yes_no, normalise, parse_closed, tokens
 from medpref.judging.findings import compare
-from medpref.language.edits import Edit, edits, flip_decision, preferred
+from medpref.judging.relevance import asked
+from medpref.language.answers import contains, is_yes_no, normalise, parse_closed, tokens
+from medpref.language.edits import PREFERRED, Edit, edits, preferred
 from medpref.language.findings import polarities, sentences
-from medpref.language.presence import replace
+from medpref.language.presence import flip_decision
+from medpref.language.rewrite import replace
 from medpref.language.wording import recase, styled
 from medpref.schema import Example
 
@@ -68,6 +71,12 @@ def _drawn(example: Example, passing: Sequence[Wrong], context: Context, rng: Rn
     return passing[int(rng.choice(len(passing), p=shares / shares.sum()))]
 
 
+def error_of(example: Example, wrong: str) -> str:
+    """The type of a wrong reply's error: presence where it says nothing for something or the reverse, else as asked."""
+    absent = [normalise(text) in NOTHING for text in (example.answer, wrong)]
+    return "presence" if absent[0] != absent[1] else asked(example)
+
+
 def is_wrong(example: Example, text: str, *, like: str) -> bool:
     """Whether a text differs from the reference in meaning, does not contain it, and is as long as ``like``."""
     if not text.strip() or normalise(text) == normalise(example.answer) or not alike_in_length(text, like):
@@ -84,9 +93,7 @@ def alike_in_length(text: str, like: str) -> bool:
     return abs(ours - theirs) <= max(LENGTH_WORDS, LENGTH_SHARE * theirs)
 
 
-def _groups(
-    example: Example, text: str, context: Context, rng: Rng, *, whole_sentences: bool
-) -> Iterator[list[Wrong]]:
+def _groups(example: Example, text: str, context: Context, rng: Rng, *, whole_sentences: bool) -> Iterator[list[Wrong]]:
     choices = closed_choices(example)
     if choices is not None:
         yield list(_other_choices(example, text, choices))
@@ -106,9 +113,9 @@ def _groups(
 
 def _other_choices(example: Example, text: str, choices: Sequence[str]) -> Iterator[Wrong]:
     if not choices or is_yes_no(choices):
-        flipped = replace(text, flip_decision(text)) if flip_decision(text) else ""
-        if flipped:
-            yield Wrong(flipped, "presence", "rules")
+        turned = flip_decision(text, example.question)
+        if turned:
+            yield Wrong(replace(text, turned), "presence", "rules")
         return
     said = parse_closed(text, choices, example.question)
     for choice in choices:
@@ -127,16 +134,19 @@ def put_choice(text: str, said: str, choice: str) -> str | None:
 
 
 def _report(text: str, rng: Rng) -> Wrong:
-    """Up to two edits in different places of a report; the first is of presence where there is one."""
+    """Up to two edits in different sentences of a report: a type is drawn, then an edit of that type."""
     made: list[Edit] = []
     for _ in range(REPORT_EDITS):
-        options = [edit for edit in preferred(text, "report") if _fresh(edit, made)]
-        first = [edit for edit in options if not made and edit.type == "presence"] or options
-        if not first:
+        by_type: dict[str, list[Edit]] = {}
+        for edit in preferred(text, "report"):
+            if edit.type in PREFERRED["report"] and _fresh(edit, made):
+                by_type.setdefault(edit.type, []).append(edit)
+        if not by_type:
             break
-        edit = first[int(rng.integers(len(first)))]
+        options = list(by_type.values())[int(rng.integers(len(by_type)))]
+        edit = options[int(rng.integers(len(options)))]
         text, made = edit.text, [*made, edit]
-    return Wrong(text, "+".join(edit.type for edit in made) or "none", "rules")
+    return Wrong(text, "+".join(sorted({edit.type for edit in made})) or "none", "rules")
 
 
 def _lent_sentences(text: str, context: Context, rng: Rng) -> Iterator[Wrong]:
@@ -148,7 +158,9 @@ def _lent_sentences(text: str, context: Context, rng: Rng) -> Iterator[Wrong]:
             found = compare(held, pool[index])
             if found.contradicted or found.altered:
                 error = "presence" if found.contradicted else found.altered[0].split(": ")[1].split()[0]
-                yield Wrong(text[:start] + text[start:end].replace(held, pool[index]) + text[end:], error, "lent sentence")
+                yield Wrong(
+                    text[:start] + text[start:end].replace(held, pool[index]) + text[end:], error, "lent sentence"
+                )
 
 
 def _fresh(edit: Edit, made: Iterable[Edit]) -> bool:

@@ -41,7 +41,7 @@ def adopt(
             reason = "its example is not in the train split"
             rows.append({"dropped": {"example": pair.example, "builder": NAME, "step": "import", "reason": reason}})
             continue
-        rows.append(journal.get(f"{NAME}/{pair.id}", lambda p=pair, e=example: _adopted(p, e, views, context)))
+        rows.append(journal.get(f"{NAME}/{pair.id}", lambda p=pair, e=example: _adopted(p, e, views, context)))  # type: ignore[misc]
     return rows
 
 

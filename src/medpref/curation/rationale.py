@@ -65,8 +65,8 @@ class Counterfactual(Frozen):
             text = render(flipped, answer, notes["order"]) if flipped else ""
             if flipped and _sound(example, chosen, text):
                 changed = [new.model_dump(mode="json") for old, new in zip(facts, flipped, strict=True) if old != new]
-                found = {"error": error_of(facts, flipped), "made_by": source, "flipped": changed}
-                return Draft({role: Reply(text=text, author="counterfactual")}, found)
+                told = {"error": error_of(facts, flipped), "made_by": source, "flipped": changed}
+                return Draft({role: Reply(text=text, author="counterfactual")}, told)
         return Refused("no wrong answer follows from flipping one fact")
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from medpref.curation.draft import Rng, concept_of
+from medpref.curation.draft import Rng
+from medpref.curation.pool import concept_of
 from medpref.language.answers import normalise, parse_closed
 from medpref.language.findings import mentions
 from medpref.language.lexicon import lexicon
@@ -97,15 +98,14 @@ def _is_device(fact: Fact) -> bool:
     return any(m.concept.type == "device" for m in mentions(fact.finding))
 
 
-def flip(
-    facts: Sequence[Fact], example: Example, answer: str, *, known: Known, rng: Rng
-) -> tuple[Fact, ...] | None:
+def flip(facts: Sequence[Fact], example: Example, answer: str, *, known: Known, rng: Rng) -> tuple[Fact, ...] | None:
     """The facts with exactly one of them changed so that they support a wrong answer; None where one is not enough.
 
     A finding that is made present is so as in some other example, drawn from ``known``.
     """
     first = facts[0]
     concept = concept_of(first.finding)
+    changed: Fact | None
     if parse_closed(answer) is not None and normalise(example.answer) in ("yes", "no"):
         changed = _absent(concept, known, like=first) if first.present else _drawn(first, concept, known, rng)
     elif normalise(answer) in NOTHING:
@@ -155,7 +155,10 @@ def _altered(
 def _supports(fact: Fact, said: Mapping[str, str]) -> bool:
     """Whether a fact has every attribute that an answer says."""
     grade = said.get("severity", said.get("size"))
-    return all(getattr(fact, key) == said[key] for key in ("side", "zone") if key in said) and grade in (None, fact.severity)
+    return all(getattr(fact, key) == said[key] for key in ("side", "zone") if key in said) and grade in (
+        None,
+        fact.severity,
+    )
 
 
 def _exchanged(facts: Sequence[Fact], answer: str, *, known: Known, rng: Rng) -> tuple[Fact, ...] | None:

@@ -6,19 +6,22 @@ chosen agrees with the reference, rejected does not, and outside the spans both 
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar, Literal
 
 from medpref.curation.draft import Context, Draft, Refused
-from medpref.curation.falsify import falsify, put_choice
+from medpref.curation.falsify import error_of, falsify, put_choice
 from medpref.judging.agreement import Agreement
 from medpref.judging.exact import closed_choices
 from medpref.judging.findings import compare
-from medpref.language.answers import is_yes_no, parse_closed
+from medpref.language.answers import YES_NO, is_yes_no, normalise, parse_closed
 from medpref.language.diff import outside, spans
-from medpref.language.edits import edits, flip_decision, put
-from medpref.language.findings import mentions
+from medpref.language.edits import edits
+from medpref.language.findings import mentions, sentences
 from medpref.language.lexicon import lexicon
-from medpref.language.presence import flip_presence, replace
+from medpref.language.presence import flip_decision, flip_presence, flip_statement
+from medpref.language.rewrite import replace
+from medpref.language.substitute import put
 from medpref.language.wording import styled
 from medpref.registry import WRITERS
 from medpref.schema import CHOSEN, REJECTED, Example, Frozen, Reply
@@ -28,7 +31,10 @@ SHORT_WORDS = 6
 
 @WRITERS.add
 class Correct(Frozen):
-    """Both replies from the policy's own one: edited to be right where it is wrong, or wrong where it is right."""
+    """Both replies from the policy's own one: edited to be right where it is wrong, or wrong where it is right.
+
+    Of a reply of several sentences only the one that answers is kept, on both sides.
+    """
 
     kind: Literal["correct"] = "correct"
     both: ClassVar[bool] = True
@@ -36,7 +42,7 @@ class Correct(Frozen):
 
     def write(self, example: Example, context: Context, *, role: str, other: Draft | None) -> Draft | Refused:
         held = context.own.get(example.id)
-        own = held.text.strip() if held else ""
+        own = clause(example, held.text) if held else ""
         if not own:
             return Refused("the policy gave no reply to this example")
         right = Agreement().judge(example, own).value == 1.0
@@ -44,7 +50,7 @@ class Correct(Frozen):
             made = falsify(example, own, context, purpose="correct")
             chosen, rejected, error = own, made.text if made else "", made.error if made else ""
         else:
-            chosen, rejected, error = righted(example, own) or "", own, "own"
+            chosen, rejected, error = righted(example, own) or "", own, error_of(example, own)
         if not (chosen and rejected):
             return Refused("no minimal edit of the policy's reply " + ("makes it wrong" if right else "rights it"))
         complaint = unsound(example, chosen, rejected)
@@ -55,6 +61,26 @@ class Correct(Frozen):
             REJECTED: Reply(text=rejected, author="correct" if right else "policy"),
         }
         return Draft(replies, {"own_was_right": right, "error": error, "made_by": "correct"})
+
+
+def clause(example: Example, own: str) -> str:
+    """The sentence of a reply that answers (FiRe-MPO's extracted clause); a report stays whole.
+
+    Closed: the first that decides, with the one after it where it is a bare yes or no. Open: the first that speaks of
+    what the reference speaks of. Else the first.
+    """
+    text = own.strip()
+    parts = [re.sub(r"[;:]$", ".", text[start:end].strip()) for start, end in sentences(text)]
+    if example.answer_type == "report" or len(parts) < 2:
+        return text
+    choices = closed_choices(example)
+    kinds = {mention.concept.type for mention in mentions(example.answer)}
+    for place, part in enumerate(parts):
+        if choices is not None and parse_closed(part, choices, example.question) is not None:
+            return " ".join(parts[place : place + 2]) if normalise(part) in YES_NO else part
+        if choices is None and kinds & {mention.concept.type for mention in mentions(part)}:
+            return part
+    return parts[0]
 
 
 def unsound(example: Example, chosen: str, rejected: str) -> str | None:
@@ -85,9 +111,9 @@ def righted(example: Example, own: str) -> str | None:
 def _candidates(example: Example, own: str, choices: tuple[str, ...] | None) -> list[str | None]:
     short = styled(example.answer, like=own) if len(own.split()) <= SHORT_WORDS else None
     if choices is not None and (not choices or is_yes_no(choices)):
+        lead, whole = flip_decision(own, example.question), flip_statement(own, example.question)
         flips = [edit.text for edit in edits(own, ("presence", "normality"))]
-        lead = flip_decision(own)
-        return [replace(own, lead) if lead else None, *flips, short]
+        return [replace(own, lead) if lead else None, *flips, replace(own, whole) if whole else None, short]
     if choices is not None:
         said = parse_closed(own, choices, example.question)
         gold = parse_closed(example.answer, choices, example.question)

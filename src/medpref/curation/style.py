@@ -46,7 +46,9 @@ def _bag(texts: Sequence[str]) -> Any:
     from scipy.sparse import csr_matrix, hstack
     from sklearn.feature_extraction.text import CountVectorizer
 
-    counter = CountVectorizer(tokenizer=_WORD.findall, token_pattern=None, lowercase=False, ngram_range=(1, 2), max_features=5000)
+    counter = CountVectorizer(
+        tokenizer=_WORD.findall, token_pattern=None, lowercase=False, ngram_range=(1, 2), max_features=5000
+    )
     return hstack([counter.fit_transform(texts), csr_matrix(_lengths(texts))]).tocsr()
 
 

@@ -39,7 +39,9 @@ class Views:
 
     def make(self, example: Example, *, seed: int, builder: str) -> View | str:
         """The corrupt view, or the reason why there is none. At least one image must have a region."""
-        images, found, drawn = list(example.images), [], {}
+        images = list(example.images)
+        found: list[Region] = []
+        drawn: dict[str, Any] = {}
         for index, ref in enumerate(example.images):
             array = _read(ref.locate(self.root))
             regions = self._locate(example, array, index)

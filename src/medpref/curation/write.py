@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from medpref.curation.draft import Context, Draft, Refused
-from medpref.curation.falsify import falsify, is_wrong, targeted
-from medpref.judging.relevance import Relevance, asked
+from medpref.curation.falsify import error_of, falsify, is_wrong, targeted
+from medpref.judging.relevance import Relevance
 from medpref.language.wording import styled
 from medpref.registry import WRITERS
 from medpref.schema import Example, Frozen, Reply
@@ -46,14 +46,16 @@ class Sample(Frozen):
         texts = replies_of(self, example, context)
         if not texts:
             return Refused("the policy gave no reply to this example")
-        return Draft({role: Reply(text=texts[0], author="policy")}, {"sampled": self.model_dump(exclude={"kind", "name"})})
+        return Draft(
+            {role: Reply(text=texts[0], author="policy")}, {"sampled": self.model_dump(exclude={"kind", "name"})}
+        )
 
 
 def replies_of(plan: Sample, example: Example, context: Context) -> list[str]:
     """The policy's non-empty replies under a sampling plan: the greedy one, or those sampled for it beforehand."""
     if plan.temperature == 0:
         own = context.own.get(example.id)
-        texts = (own.text,) if own else ()
+        texts: tuple[str, ...] = (own.text,) if own else ()
     else:
         texts = context.samples.get(plan_key(plan), {}).get(example.id, ())
     return [text.strip() for text in texts if text.strip()]
@@ -93,7 +95,8 @@ class Hallucinate(Frozen):
         wrong = [text for text in fitting if is_wrong(example, text, like=right)]
         if wrong:
             worst = max(wrong, key=lambda text: Relevance().judge(example, text).value or 0.0)
-            return Draft({role: Reply(text=worst, author="policy")}, {"error": asked(example), "made_by": "policy"})
+            told = {"error": error_of(example, worst), "made_by": "policy"}
+            return Draft({role: Reply(text=worst, author="policy")}, told)
         made = falsify(example, right, context, purpose="hallucinate", whole_sentences=True)
         if made is None:
             return Refused("no plausible wrong reply: outside the lexicon and without a donor")

@@ -2,7 +2,7 @@
 
 * ``dense``: a boolean mask a row through SDPA, one tree a row where that is less work. Any device, dtype and family.
 * ``cascade``: a packed row in parts (``cascade.py``). CPU; the default there where it is predicted to be less work.
-* ``flex``: FlexAttention with a block mask made from the same predicate, compiled on CUDA (no backward on the CPU).
+* ``flex``: FlexAttention with a block mask made from the same predicate, compiled. CUDA (no backward on the CPU).
 * ``plain``: no sharing, one sequence a row: the oracle, and the fallback.
 
 ``cascade`` and ``flex`` are called through transformers' attention interface under the name ``medpref``, which without
@@ -69,13 +69,13 @@ def arrange(policy: Policy, forest: Forest, asked: str, *, width: int) -> tuple[
         return ("cascade", forest.nodes) if better else ("dense", capacity)
     if asked in ("dense", "plain"):
         return asked, capacity
-    if asked == "cascade" and device != "cpu":
+    if device != {"cascade": "cpu", "flex": "cuda"}[asked]:
         reason = f"a model on {device}"
     if reason:
         raise RecipeError(
             f"attention back end {asked!r}",
             given=reason,
-            expected="full causal attention, and for cascade a model on the CPU",
+            expected="full causal attention, on the CPU for cascade and on CUDA for flex",
             todo="use auto or dense",
         )
     return asked, forest.nodes

@@ -41,7 +41,10 @@ class Bundle:
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """``trunks``: (first node, end of the trunk, end of the tree) of each tree; ``bundles``: all that hangs below."""
+    """``trunks``: (first node, end of the trunk, end of the tree) of each tree; ``bundles``: all that hangs below.
+
+    A trunk is empty where sequences of one root differ from their first token on (the stock kernel must not see it).
+    """
 
     trunks: tuple[tuple[int, int, int], ...]
     bundles: tuple[Bundle, ...]
@@ -78,12 +81,12 @@ class _Cascade(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, parts: Parts, scale: float) -> Tensor:
-        out = torch.empty_like(query)
-        total = query.new_empty(query.shape[:2], dtype=torch.promote_types(query.dtype, torch.float32))
+        out = torch.zeros_like(query)
+        total = query.new_full(query.shape[:2], float("-inf"), dtype=torch.promote_types(query.dtype, torch.float32))
         for start, middle, end in parts.trunks:
             keys = _run(key, start, middle), _run(value, start, middle)
             for first, stop, causal in ((start, middle, True), (middle, end, False)):
-                if first < stop:
+                if start < middle and first < stop:
                     found, log_sum = FORWARD(_run(query, first, stop), *keys, 0.0, causal, scale=scale)
                     out[first:stop], total[first:stop] = found[0].transpose(0, 1), log_sum[0].t()
         for bundle in parts.bundles:
@@ -102,7 +105,7 @@ class _Cascade(torch.autograd.Function):
         for start, middle, end in ctx.parts.trunks:
             keys = _run(key, start, middle), _run(value, start, middle)
             for first, stop, causal in ((start, middle, True), (middle, end, False)):
-                if first < stop:
+                if start < middle and first < stop:
                     up_, asked, out_, total_ = (_run(whole, first, stop) for whole in (rising, query, out, total))
                     found = BACKWARD(up_, asked, *keys, out_, total_, 0.0, causal, scale=ctx.scale)
                     for grad, part, where in zip(grads, found, ((first, stop), *[(start, middle)] * 2), strict=True):

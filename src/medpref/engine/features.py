@@ -1,10 +1,11 @@
-"""Image features on disk, content addressed and memory-mapped: one safetensors file a study."""
+"""Where image features are kept: in memory up to a budget, and on disk, content addressed and memory-mapped."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -13,6 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from medpref.store import digest
+
+Study = tuple[str, ...]
 
 
 def tensors_digest(tensors: Iterable[Tensor]) -> str:
@@ -25,17 +28,40 @@ def tensors_digest(tensors: Iterable[Tensor]) -> str:
     return state.hexdigest()
 
 
+class Budgeted:
+    """Tensors by study, the least recently used dropped when they exceed ``limit_bytes`` (the newest always stays)."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes, self.held_bytes = limit_bytes, 0
+        self._held: OrderedDict[Study, dict[str, Tensor]] = OrderedDict()
+
+    def get(self, study: Study) -> dict[str, Tensor] | None:
+        if study in self._held:
+            self._held.move_to_end(study)
+        return self._held.get(study)
+
+    def put(self, study: Study, tensors: dict[str, Tensor]) -> None:
+        self._held[study] = tensors
+        self.held_bytes += _bytes(tensors)
+        while self.held_bytes > self.limit_bytes and len(self._held) > 1:
+            self.held_bytes -= _bytes(self._held.popitem(last=False)[1])
+
+
+def _bytes(tensors: Mapping[str, Tensor]) -> int:
+    return sum(value.numel() * value.element_size() for value in tensors.values())
+
+
 class FeatureFiles:
     """A folder of features: ``KEY/xx/STUDY.safetensors``; a file is written whole or not at all."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
 
-    def _path(self, key: str, study: tuple[str, ...]) -> Path:
+    def _path(self, key: str, study: Study) -> Path:
         name = digest(list(study))
         return self.folder / key[:32] / name[:2] / f"{name}.safetensors"
 
-    def read(self, key: str, study: tuple[str, ...]) -> Tensor | None:
+    def read(self, key: str, study: Study) -> Tensor | None:
         """The features (pages of the file are read when touched), or None where they were never written."""
         path = self._path(key, study)
         if not path.exists():
@@ -43,7 +69,7 @@ class FeatureFiles:
         with safe_open(str(path), framework="pt", device="cpu") as file:
             return file.get_tensor("features")
 
-    def write(self, key: str, study: tuple[str, ...], features: Tensor) -> None:
+    def write(self, key: str, study: Study, features: Tensor) -> None:
         path = self._path(key, study)
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = path.with_name(f"{path.name}.{os.getpid()}.tmp")

@@ -1,58 +1,27 @@
-"""Each distinct image decoded, processed and (while the vision tower is frozen) encoded once.
+"""Each distinct image decoded and processed once; features through ``vision.py``.
 
-A study is the tuple of its images' content hashes. Pixels and features are kept in memory up to a budget; features
-also on disk, one memory-mapped file a study, named by what made them: tower and projector weights, processor
-configuration, dtype, image content. Change one of these and the name differs, so a stale entry cannot be read.
+A study is the tuple of its images' content hashes. Pixels are kept in memory up to a budget.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL.Image import Image
 from torch import Tensor
 
 from medpref.engine import counters
-from medpref.engine.features import FeatureFiles, tensors_digest
+from medpref.engine.features import Budgeted, Study
+from medpref.engine.vision import Vision
 from medpref.errors import DataError
 from medpref.imaging.decode import read_image
 from medpref.models.policy import Policy
 from medpref.schema import ImageRef
-from medpref.store import digest, file_digest
+from medpref.store import file_digest
 
-Study = tuple[str, ...]
 Positions = tuple[tuple[int, ...], ...]
-
-
-class Budgeted:
-    """Tensors by study, the least recently used dropped when they exceed ``limit_bytes`` (the newest always stays)."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        self.limit_bytes, self.held_bytes = limit_bytes, 0
-        self._held: OrderedDict[Study, dict[str, Tensor]] = OrderedDict()
-
-    def get(self, study: Study) -> dict[str, Tensor] | None:
-        if study in self._held:
-            self._held.move_to_end(study)
-        return self._held.get(study)
-
-    def put(self, study: Study, tensors: dict[str, Tensor]) -> None:
-        self._held[study] = tensors
-        self.held_bytes += _bytes(tensors)
-        while self.held_bytes > self.limit_bytes and len(self._held) > 1:
-            self.held_bytes -= _bytes(self._held.popitem(last=False)[1])
-
-    def clear(self) -> None:
-        self._held.clear()
-        self.held_bytes = 0
-
-
-def _bytes(tensors: Mapping[str, Tensor]) -> int:
-    return sum(value.numel() * value.element_size() for value in tensors.values())
 
 
 class ImageStore:
@@ -67,11 +36,10 @@ class ImageStore:
         read: Callable[[Path], Image] = read_image,
     ) -> None:
         self.policy, self._read = policy, read
-        self._files = FeatureFiles(cache) if cache is not None else None
         self._where: dict[str, Path] = {}
-        self._pixels, self._features = Budgeted(memory_bytes), Budgeted(memory_bytes)
+        self._pixels = Budgeted(memory_bytes)
+        self._vision = Vision(policy, self.pixels, cache=cache, memory_bytes=memory_bytes)
         self._prompts: dict[tuple[Study, str], tuple[tuple[int, ...], Positions | None]] = {}
-        self._key: tuple[Any, str] | None = None
 
     def add(self, images: Sequence[ImageRef], root: Path) -> Study:
         """The study of some images, whose places are remembered; nothing is decoded yet."""
@@ -113,73 +81,15 @@ class ImageStore:
         return self._prompts[key]
 
     def features(self, studies: Sequence[Study], sizes: Sequence[int]) -> Tensor:
-        """Image features of some studies one after another, ``[sum(sizes), width]``; ``sizes`` are image tokens.
-
-        With a frozen tower and projector each study comes from the cache; otherwise all go through the tower in one
-        call, with gradients. A study is one tower call when it is cached, so that a hit equals it bit for bit.
-        """
+        """Image features of some studies one after another, ``[sum(sizes), width]``; ``sizes`` are image tokens."""
         if not studies:
             return torch.empty(0)
-        if torch.is_grad_enabled() and self._trained():
-            return self._encode_together(studies, sizes)
-        key = self._tower_key()
-        found = [self._cached(study, key) for study in studies]
-        for study, size, features in zip(studies, sizes, found, strict=True):
-            _check_size(study, size, len(features))
-        return torch.cat([features.to(self._device()) for features in found])
-
-    def _trained(self) -> bool:
-        return any(parameter.requires_grad for parameter in self._vision_parameters())
-
-    def _vision_parameters(self) -> list[torch.nn.Parameter]:
-        family, base = self.policy.family, self.policy.base
-        return [*family.tower_parameters(base), *family.projector_parameters(base)]
-
-    def _device(self) -> torch.device:
-        return self.policy.base.device
-
-    def _tower_key(self) -> str:
-        """The hash of all that makes features; found again when a weight was written to or replaced."""
-        parameters = self._vision_parameters()
-        stamp = tuple((parameter.data_ptr(), parameter._version) for parameter in parameters)
-        if self._key is None or self._key[0] != stamp:
-            self._key = (stamp, digest([tensors_digest(parameters), self.policy.processor_hash()]))
-            self._features.clear()
-        return self._key[1]
-
-    def _cached(self, study: Study, key: str) -> Tensor:
-        held = self._features.get(study)
-        if held is None:
-            features = self._files.read(key, study) if self._files is not None else None
-            if features is None:
-                with torch.no_grad():
-                    features = self._encode(self.pixels(study), 1).cpu()
-                if self._files is not None:
-                    self._files.write(key, study, features)
-            held = {"features": features}
-            self._features.put(study, held)
-        return held["features"]
-
-    def _encode_together(self, studies: Sequence[Study], sizes: Sequence[int]) -> Tensor:
-        pixels = [self.pixels(study) for study in studies]
-        stacked = {name: torch.cat([one[name] for one in pixels]) for name in pixels[0]}
-        features = self._encode(stacked, len(studies))
-        _check_size(studies[0], sum(sizes), len(features))
+        features = self._vision.features(studies)
+        if len(features) != sum(sizes):
+            raise DataError(
+                f"study {studies[0][0][:12]}..." if len(studies) == 1 else f"{len(studies)} studies",
+                given=f"{len(features)} image features",
+                expected=f"{sum(sizes)}, the image tokens of the prompts",
+                todo="check that processor and model belong together",
+            )
         return features
-
-    def _encode(self, pixels: Mapping[str, Tensor], studies: int) -> Tensor:
-        counters.add(tower_calls=1, tower_studies=studies)
-        base = self.policy.base
-        placed = {name: value.to(base.device) for name, value in pixels.items()}
-        cast = {name: value.to(base.dtype) if value.is_floating_point() else value for name, value in placed.items()}
-        return self.policy.family.features(base, cast)
-
-
-def _check_size(study: Study, size: int, found: int) -> None:
-    if size != found:
-        raise DataError(
-            f"study {study[0][:12]}...",
-            given=f"{found} image features",
-            expected=f"{size}, the image tokens of the prompt",
-            todo="check that processor and model belong together",
-        )

@@ -1,8 +1,9 @@
 """Predicted work of a forest under each layout, and the choice among them. Pure: arrays in, numbers out.
 
-The unit is one multiply-add a channel: a token costs about ``12 width`` in a decoder layer's linears (attention and
-a gated MLP of 2.7 widths), and ``2`` for each key it attends to. Stock attention kernels reach about 0.4 of the matrix
-products' rate on the CPU (measured: 0.37 to 0.55), so a key counts 5.
+The unit is one multiply-add a channel. In a decoder layer a token costs about ``12 width`` in the linears (attention
+and a gated MLP of 2.7 widths), and ``PASSES`` in all that is not a product (norms, rotary embedding, activations). A
+key that it sees costs 2, but stock attention kernels reach about 0.4 of the matrix products' rate, so ``KEY`` is 5.
+PASSES, KEY and CALL are fitted to measurements on two CPU cores (widths 128 and 256).
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ import numpy as np
 
 from medpref.engine.trie import Array, Forest
 
-LINEAR, KEY = 12.0, 5.0
-CALL = 3.5e6
-"""What the kernel calls of one more part cost, times width (measured: 0.15 ms a layer, forward and backward)."""
+LINEAR, PASSES, KEY = 12.0, 5e3, 5.0
+CALL = 2e7
+"""What the kernel calls of one more part cost, times width: 0.3 ms a layer, forward and backward."""
 
 
 def rows_work(sizes: Array, capacity: int, *, width: int) -> float:
     """Work of trees of some sizes in masked rows of ``capacity`` slots, padding included."""
     rows = max(place_trees(sizes, capacity)[0]) + 1
-    return rows * capacity * (LINEAR * width + KEY * capacity)
+    return rows * capacity * (LINEAR * width + PASSES + KEY * capacity)
 
 
 def choose_capacity(sizes: Array, *, width: int) -> int:
@@ -88,4 +89,5 @@ def parts_work(forest: Forest, *, width: int) -> float:
         keys += (middle - start) ** 2 / 2 + (middle - start) * (end - middle)
     for bundle in bundles:
         keys += len(bundle) * (bundle[0][1] - bundle[0][0]) ** 2
-    return LINEAR * width * forest.nodes + KEY * keys + CALL / width * (len(trunks) + len(bundles))
+    calls = CALL / width * (len(trunks) + len(bundles))
+    return (LINEAR * width + PASSES) * forest.nodes + KEY * keys + calls

@@ -9,21 +9,22 @@ from __future__ import annotations
 import functools
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from medpref import store
 from medpref.evaluation.alarms import alarms
+from medpref.evaluation.entailment import fact_rows
 from medpref.evaluation.estimate import estimates
 from medpref.evaluation.findings import report_rows
 from medpref.evaluation.probe import Read, probe_all, probe_pair
 from medpref.evaluation.text import text_rows
 from medpref.evaluation.views import ProbeImages, wrong_images
-from medpref.evaluation.vqa import answer_rows, constant_answers
+from medpref.evaluation.vqa import answer_rows, constant_answers, row_of
 from medpref.imaging.decode import read_image
 from medpref.progress import track
-from medpref.schema import Example, OwnReply, VerdictRow
+from medpref.schema import Example, OwnReply, Verdict, VerdictRow
 
 if TYPE_CHECKING:
     from medpref.models.policy import Policy
@@ -31,6 +32,12 @@ if TYPE_CHECKING:
 Answer = Callable[[Sequence[Example]], list[OwnReply]]
 CHUNK = 64
 MAX_NEW_TOKENS = 96
+
+
+class Judge(Protocol):
+    """Anything that judges a reply."""
+
+    def judge(self, example: Example, reply: str) -> Verdict: ...
 
 
 def evaluate(
@@ -43,11 +50,23 @@ def evaluate(
     seed: int,
     synthetic: bool,
     max_new_tokens: int = MAX_NEW_TOKENS,
+    judges: Mapping[str, Judge] | None = None,
 ) -> dict[str, int]:
-    """Write replies.jsonl, verdicts.jsonl and estimates.json into ``out``; returns counts. Resumes from its journal."""
+    """Write replies.jsonl, verdicts.jsonl and estimates.json into ``out``; returns counts. Resumes from its journal.
+
+    Each of ``judges`` (name to judge) adds the metric ``judge_NAME``; a reply that it does not judge counts nowhere.
+    """
     from medpref.evaluation.read import engine_reader
 
-    plan = Plan(tuple(examples), tuple(train_examples), Path(out), Path(root), seed=seed, synthetic=synthetic)
+    plan = Plan(
+        tuple(examples),
+        tuple(train_examples),
+        Path(out),
+        Path(root),
+        seed=seed,
+        synthetic=synthetic,
+        judges=judges or {},
+    )
     answer = policy_answers(policy, plan.root, max_new_tokens=max_new_tokens, seed=seed)
     return carry_out(plan, answer=answer, read=engine_reader(policy, plan.root))
 
@@ -62,6 +81,7 @@ class Plan:
     root: Path
     seed: int
     synthetic: bool
+    judges: Mapping[str, Judge] = field(default_factory=dict)
 
 
 def carry_out(plan: Plan, *, answer: Answer, read: Read) -> dict[str, int]:
@@ -69,7 +89,8 @@ def carry_out(plan: Plan, *, answer: Answer, read: Read) -> dict[str, int]:
     with store.Journal(plan.out / "journal.jsonl") as journal:
         replies = _replies(plan, journal, answer)
         probed = _probed(plan, journal, read)
-    rows = verdicts(plan, {name: reply.text for name, reply in replies.items()}, probed)
+        judged = _judged(plan, journal, replies)
+    rows = verdicts(plan, {name: reply.text for name, reply in replies.items()}, probed) + judged
     store.write_lines(plan.out / "replies.jsonl", [replies[example.id] for example in plan.examples])
     store.write_lines(plan.out / "verdicts.jsonl", rows)
     texts = {name: reply.text for name, reply in replies.items()}
@@ -98,7 +119,7 @@ def verdicts(plan: Plan, replies: Mapping[str, str], probed: Mapping[str, Sequen
     for example in plan.examples:
         reply = replies[example.id]
         if example.answer_type == "report":
-            rows += report_rows(example, reply) + texts[example.id]
+            rows += report_rows(example, reply) + fact_rows(example, reply) + texts[example.id]
         else:
             rows += answer_rows(example, reply, constants.get(example.kind))
         rows += probed[example.id]
@@ -152,6 +173,16 @@ def _probed(plan: Plan, journal: store.Journal, read: Read) -> dict[str, list[Ve
     values = track(_by_chunk(plan.examples, journal, "probe", work), "probes", total=len(plan.examples))
     order = [example.id for chunk in chunks(plan.examples) for example in chunk]
     return {name: [VerdictRow.model_validate(row) for row in held] for name, held in zip(order, values, strict=True)}
+
+
+def _judged(plan: Plan, journal: store.Journal, replies: Mapping[str, OwnReply]) -> list[VerdictRow]:
+    rows = []
+    for name, judge in plan.judges.items():
+        for example in track(plan.examples, f"judge {name}"):
+            work = functools.partial(judge.judge, example, replies[example.id].text)
+            value, reason, evidence = journal.get(f"judge/{name}/{example.id}", work)
+            rows.append(row_of(example, f"judge_{name}", value, reason=reason, evidence=dict(evidence)))
+    return rows
 
 
 def chunks(examples: Sequence[Example]) -> list[list[Example]]:

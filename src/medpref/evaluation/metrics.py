@@ -170,6 +170,8 @@ METRICS: tuple[Metric, ...] = (
     mean_of("gain_over_constant", SIGNED),
     *(metric for polarity in POLARITIES for metric in _finding_metrics(polarity)),
     _report("unsupported_claim_rate", "unsupported", "present_claimed"),
+    mean_of("fact_completeness", UNIT),
+    mean_of("fact_contradiction", UNIT),
     *(_bleu(order) for order in ORDERS),
     mean_of("rouge_l", UNIT),
     mean_of("meteor", UNIT),

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence, Set
 
 from medpref.evaluation.legacy import legacy_closed_substring, legacy_open_recall
+from medpref.judging.overlap import overlap
 from medpref.language.answers import normalise, parse_closed
 from medpref.schema import Example, VerdictRow
 
@@ -70,31 +71,27 @@ def open_rows(example: Example, reply: str) -> list[VerdictRow]:
     """``open_exact``, ``open_recall``, ``open_f1``, ``open_set_f1`` (several labels only), and the legacy recall."""
     wanted, given = normalise(example.answer), normalise(reply)
     exact = float(wanted == given)
-    recall, f1 = overlap(wanted.split(), given.split())
+    shared = overlap(example.answer, reply)
     evidence = {"reply": reply, "parsed": given, "answer": wanted}
     rows = [
         row_of(example, "open_exact", exact, reason=f"{given!r} for {wanted!r}", evidence=evidence),
-        row_of(example, "open_recall", recall, reason="share of the reference's tokens in the reply"),
-        row_of(example, "open_f1", f1, reason="F1 of tokens, as multisets"),
+        row_of(example, "open_recall", shared.recall, reason="share of the reference's tokens in the reply"),
+        row_of(example, "open_f1", shared.f1, reason="F1 of tokens, as multisets"),
     ]
     several = set(labels(example.answer))
     if len(several) > 1:
-        rows.append(row_of(example, "open_set_f1", overlap(several, set(labels(reply)))[1], reason="F1 of labels"))
+        rows.append(row_of(example, "open_set_f1", set_f1(several, set(labels(reply))), reason="F1 of labels"))
     legacy = legacy_open_recall(example.answer, reply)
     return [*rows, row_of(example, "legacy_open_recall", legacy, reason="LLaVA-Med's recall")]
 
 
-def overlap(reference: Iterable[str], reply: Iterable[str]) -> tuple[float, float]:
-    """(recall, F1) of two multisets; both 1 where both are empty, both 0 where one is.
+def set_f1(reference: Set[str], reply: Set[str]) -> float:
+    """F1 of two sets of labels; 0 where one is empty.
 
-    >>> overlap(["left", "lung"], ["left"])
-    (0.5, 0.6666666666666666)
+    >>> set_f1({"lung", "liver"}, {"lung"})
+    0.6666666666666666
     """
-    wanted, given = Counter(reference), Counter(reply)
-    if not wanted or not given:
-        return (1.0, 1.0) if not wanted and not given else (0.0, 0.0)
-    hits = sum((wanted & given).values())
-    return hits / wanted.total(), 2 * hits / (wanted.total() + given.total())
+    return 2 * len(reference & reply) / (len(reference) + len(reply)) if reference or reply else 0.0
 
 
 def labels(text: str) -> list[str]:

@@ -71,7 +71,11 @@ def _open(example: Example, reply: str) -> Verdict:
 
 
 def _words(reference: str, reply: str) -> Verdict:
-    if contains(reply, reference) and not contains(reply, f"no {reference}") and not contains(reply, f"not {reference}"):
+    if (
+        contains(reply, reference)
+        and not contains(reply, f"no {reference}")
+        and not contains(reply, f"not {reference}")
+    ):
         return Verdict(1.0, "contains the reference")
     f1 = overlap(reference, reply).f1
     return Verdict(float(f1 >= SAME_WORDS_F1), f"token F1 {f1:.2f}")

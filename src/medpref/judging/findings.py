@@ -12,8 +12,11 @@ EXACT_ATTRIBUTES = ("side", "zone", "severity", "size", "count")
 
 
 class Comparison(NamedTuple):
-    """Names of findings: said alike, left out, asserted without support, said the other way round, or said of another
-    place or degree (``finding: attribute reference/reply``)."""
+    """How a reply's findings stand to the reference's, as names of findings.
+
+    matched: said alike. missing: left out. unsupported: asserted without support. contradicted: said the other way
+    round. altered: said of another place or degree, as ``finding: attribute reference/reply``.
+    """
 
     matched: tuple[str, ...]
     missing: tuple[str, ...]
@@ -58,7 +61,10 @@ class FindingAgreement(Frozen):
     def judge(self, example: Example, reply: str) -> Verdict:
         found = compare(example.answer, reply)
         evidence = {name: ", ".join(names) for name, names in found._asdict().items() if names}
-        matched, wrong = 2 * len(found.matched), len(found.missing) + len(found.unsupported) + 2 * len(found.contradicted)
+        matched, wrong = (
+            2 * len(found.matched),
+            len(found.missing) + len(found.unsupported) + 2 * len(found.contradicted),
+        )
         if not matched + wrong:
             return Verdict(None, "neither text speaks of a finding", evidence)
         return Verdict(matched / (matched + wrong), f"{len(found.matched)} findings alike", evidence)

@@ -19,7 +19,7 @@ class Overlap(NamedTuple):
 
 
 def overlap(reference: str, reply: str) -> Overlap:
-    """Token recall, precision and F1 of a reply (normal forms, repeated words counted); zeros where nothing is shared."""
+    """Token recall, precision and F1 of a reply in normal form, repeated words counted; 0 where nothing is shared."""
     ours, theirs = Counter(tokens(reference)), Counter(tokens(reply))
     shared = (ours & theirs).total()
     if not shared:

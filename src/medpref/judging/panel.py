@@ -86,9 +86,7 @@ class Panel(Frozen):
         return {f"{judge.kind} {index}": _opinion_of(judge) for index, judge in enumerate(parsed, start=1)}
 
     def judge(self, example: Example, reply: str) -> Verdict:
-        return consult(
-            self.members, example, reply, rounds=self.rounds, tolerance=self.tolerance, retries=self.retries
-        )
+        return consult(self.members, example, reply, rounds=self.rounds, tolerance=self.tolerance, retries=self.retries)
 
 
 def _opinion_of(judge: Any) -> Opinion:

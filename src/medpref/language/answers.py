@@ -15,11 +15,16 @@ from medpref.language.findings import mentions, sentences
 
 YES_NO = frozenset({"yes", "no"})
 _ARTICLES = frozenset({"a", "an", "the"})
-_NUMBERS = dict(zip("zero one two three four five six seven eight nine ten".split(), map(str, range(11)), strict=True))
+_NUMBERS = {
+    "zero": "0", "one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8",
+    "nine": "9", "ten": "10",
+}  # fmt: skip
 _X_RAY = re.compile(r"\bx ray\b")
 _NOT_WORD = re.compile(r"[^\w\s.]|(?<!\d)\.|\.(?!\d)|_")
 
-_LEAD = re.compile(r"^\W*(yes|yeah|no|true|false|correct|incorrect|affirmative|negative)\b(?!\s+(?:longer|change))", re.IGNORECASE)
+_LEAD = re.compile(
+    r"^\W*(yes|yeah|no|true|false|correct|incorrect|affirmative|negative)\b(?!\s+(?:longer|change))", re.IGNORECASE
+)
 _ANSWER_IS = re.compile(r"\banswer\s*(?:is|:|would be)\s*[\"'*]*(yes|no|true|false)\b", re.IGNORECASE)
 _AFFIRMS = frozenset({"yes", "yeah", "true", "correct", "affirmative"})
 _UNDECIDED = re.compile(
@@ -28,16 +33,22 @@ _UNDECIDED = re.compile(
     re.IGNORECASE,
 )
 _DENIES = re.compile(
-    r"\b(?:no|not|without|absent|absence|neither|nor|never|isn't|aren't|doesn't|don't|cannot|negative\s+for|free\s+of)\b", re.IGNORECASE
+    r"\b(?:no|not|without|absent|absence|neither|nor|never|isn't|aren't|doesn't|don't|cannot|negative\s+for|free\s+of)\b",
+    re.IGNORECASE,
 )
 _STATES = re.compile(
     r"\b(?:there\s+(?:is|are|appears?\s+to\s+be)|(?:is|are)\s+(?:\w+ly\s+)?(?:present|seen|visible|evident|noted|identified)|shows?|demonstrates?|reveals?)\b",
     re.IGNORECASE,
 )
 _STOP = frozenset(
-    "a an the is are was were be been do does did there any this that these those of in on at to for with and or it its has have had image "
-    "picture scan film patient you see seen evidence present show shows shown what which where how".split()
-)
+    {
+        "is", "are", "was", "were", "be", "been", "do", "does", "did", "there", "any", "this", "that", "these", "those",
+        "of", "in", "on", "at", "to", "for", "with", "and", "or", "it", "its", "has", "have", "had", "image", "picture",
+        "scan", "film", "patient", "you", "see", "seen", "evidence", "present", "show", "shows", "shown", "what",
+        "which", "where", "how", "can", "could", "would", "will", "by", "from", "as", "not", "no", "some", "more",
+        "most", "than",
+    }
+)  # fmt: skip
 
 
 @lru_cache(maxsize=16384)
@@ -129,7 +140,9 @@ def _affirmed(text: str, choices: Sequence[str]) -> list[str]:
     affirmed = []
     for choice in choices:
         keys = [(m.concept.type, m.concept.name) for m in mentions(choice)]
-        whole = bool(keys) and set(tokens(choice)) <= {word for m in mentions(choice) for word in tokens(choice[m.start : m.end])}
+        whole = bool(keys) and set(tokens(choice)) <= {
+            word for m in mentions(choice) for word in tokens(choice[m.start : m.end])
+        }
         synonym = whole and not standing and all(key in named for key in keys)
         denied = any(named.get(key) == "absent" for key in keys)
         if (choice in standing or synonym) and not denied and not _negated(plain, normalise(choice)):

@@ -54,7 +54,7 @@ def changes(a: list[str], b: list[str]) -> list[Change]:
 
 
 def spans(a: str, b: str) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
-    """The character spans of ``a`` and of ``b`` that differ, word by word. A pure insertion has a span on one side only.
+    """The character spans of ``a`` and of ``b`` that differ, word by word; a pure insertion has one on one side only.
 
     >>> first, second = spans("Small left effusion.", "Small right effusion.")
     >>> [(s.start, s.end) for s in first + second]

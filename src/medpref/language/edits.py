@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from medpref.language.findings import ASSERTED, Mention, mentions, owner, sentences
 from medpref.language.lexicon import Concept, lexicon
-from medpref.language.presence import Replacement, flip_lead, flip_presence, replace
-from medpref.language.wording import looks_plural, plural, recase, with_article
+from medpref.language.presence import flip_decision, flip_lead, flip_presence
+from medpref.language.rewrite import Replacement, replace
+from medpref.language.substitute import put
 
 TYPES = (
     "presence", "side", "finding", "organ", "zone", "severity", "size", "count", "normality", "device", "change",
@@ -35,13 +36,15 @@ PREFERRED: Mapping[str, tuple[str, ...]] = {
     "region": ("finding", "presence", "normality", "side", "zone"),
     "compare": ("change", "presence", "severity", "size", "side"),
 }
-_VERB = re.compile(r"\b(is|are|was|were|does|do|has|have)(\s+not)?\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Edit:
-    """One clinical change: its type, what changes in the old text, the new text, how close the error is (0 to 1), and in
-    which sentence it stands (from 0)."""
+    """One clinical change.
+
+    Its type, what changes in the old text, the new text, how close the error is (0 to 1), the concept that changes, and
+    in which sentence it stands (from 0).
+    """
 
     type: str
     changes: tuple[Replacement, ...]
@@ -62,11 +65,12 @@ def edits(text: str, types: Iterable[str] = TYPES) -> tuple[Edit, ...]:
     >>> [e.text for e in edits("Small left effusion.", ("side", "size"))]
     ['Small right effusion.', 'Large left effusion.']
     """
-    found = []
+    found: dict[str, Edit] = {}
     for kind in types:
-        found += _presence(text) if kind == "presence" else _swaps(text, kind)
-    seen = {text}
-    return tuple(edit for edit in found if not (edit.text in seen or seen.add(edit.text)))
+        for edit in _presence(text) if kind == "presence" else _swaps(text, kind):
+            found.setdefault(edit.text, edit)
+    found.pop(text, None)
+    return tuple(found.values())
 
 
 def preferred(text: str, kind: str) -> tuple[Edit, ...]:
@@ -95,7 +99,7 @@ def _inert(mention: Mention) -> bool:
 
 def _partners(text: str, mention: Mention) -> tuple[Concept, ...]:
     """The confusable concepts; "moderate" is a size where the finding is graded by size (a small, a large effusion)."""
-    subject = owner(mention, mentions(text, ASSERTED)) if mention.concept.name == "moderate" else None
+    subject = owner(text, mention, mentions(text, ASSERTED)) if mention.concept.name == "moderate" else None
     if subject is not None and subject.concept.degree == "small":
         return lexicon().get("size", "small"), lexicon().get("size", "large")
     return lexicon().partners(mention.concept)
@@ -112,66 +116,13 @@ def _edit(kind: str, text: str, changes: tuple[Replacement, ...], closeness: flo
     return Edit(kind, changes, replace(text, changes), closeness, concept, place)
 
 
-def put(text: str, mention: Mention, concept: Concept) -> tuple[Replacement, ...]:
-    """What writes another concept of the same type where a mention stands: same form, case, number and article."""
-    form, old = mention.match.form, text[mention.start : mention.end]
-    same_place = mention.concept.type in lexicon().parallel and form.index < len(concept.forms)
-    new = concept.forms[form.index if same_place else 0]
-    many = concept.type in ("finding", "organ", "device") and (mention.match.plural or looks_plural(old))
-    if many and not looks_plural(mention.concept.forms[0]):
-        new = plural(new, concept.plural)
-    cased = recase(new, old=old, text=text, canonical=form.text)
-    start, after = with_article(text, mention.start, cased)
-    return (Replacement(start, mention.end, after), *_singular_after(text, mention, concept))
-
-
-def _singular_after(text: str, mention: Mention, concept: Concept) -> tuple[Replacement, ...]:
-    """ "Bilateral lungs" becomes "Left lung"."""
-    if mention.concept.name != "both" or concept.name not in ("left", "right"):
-        return ()
-    noun = re.match(r"\s+([A-Za-z]+[^s\W])s\b", text[mention.end :])
-    return (Replacement(mention.end + noun.end() - 1, mention.end + noun.end(), ""),) if noun else ()
-
-
 def _presence(text: str) -> list[Edit]:
     if flip_lead(text):
-        return [_edit("presence", text, flip_decision(text), 1.0)]
+        turned = flip_decision(text)
+        return [_edit("presence", text, turned, 1.0)] if turned else []
     found = []
     for mention in mentions(text, ASSERTED):
         changes = flip_presence(text, mention)
         if changes:
             found.append(_edit("presence", text, changes, 1.0, mention.concept.name))
     return found
-
-
-def flip_decision(text: str) -> tuple[Replacement, ...]:
-    """What turns a reply that begins with yes or no into its opposite, its first statement included.
-
-    >>> text = "No, there is no effusion."
-    >>> replace(text, flip_decision(text))
-    'Yes, there is a small effusion.'
-    """
-    lead = flip_lead(text)
-    if not lead:
-        return ()
-    start, end = next(iter(sentences(text)), (0, len(text)))
-    if text[lead[0].end : end].strip(" .,!;") == "":
-        later = [one for one in sentences(text) if one[0] >= end]
-        start, end = later[0] if later else (end, end)
-    start = max(start, lead[0].end)
-    return (*lead, *_flip_statement(text, start, end))
-
-
-def _flip_statement(text: str, start: int, end: int) -> tuple[Replacement, ...]:
-    """The presence flip of the first finding within ``[start, end)``, else a normality swap, else a "not" put or taken."""
-    inner = text[start:end]
-    moved: tuple[Replacement, ...] | None = None
-    for mention in mentions(inner, ASSERTED):
-        moved = moved or flip_presence(inner, mention)
-    if not moved:
-        norms = [m for m in mentions(inner, ("normality",)) if m.polarity != "uncertain"]
-        moved = put(inner, norms[0], lexicon().partners(norms[0].concept)[0]) if norms and norms[0].cue is None else None
-    if not moved:
-        verb = _VERB.search(inner)
-        moved = (Replacement(verb.start(), verb.end(), verb.group(1) + ("" if verb.group(2) else " not")),) if verb else ()
-    return tuple(Replacement(one.start + start, one.end + start, one.after) for one in moved)

@@ -35,7 +35,7 @@ class Concept:
 
 @dataclass(frozen=True)
 class Form:
-    """One surface form that a text may contain: its concept, its place among the concept's forms, its usual spelling."""
+    """One surface form: its concept, its place among the concept's forms, its usual spelling, whether it denies."""
 
     concept: Concept
     index: int
@@ -97,6 +97,8 @@ class Lexicon:
         gapped = _without_overlap(found)
         taken = [part for match in gapped for part in ((match.start, match.gap[0]), (match.gap[1], match.end))]
         for hit in self._pattern.finditer(text):
+            if hit.group(1).isdigit() and _in_a_code(text, hit.start(), hit.end()):
+                continue
             if all(hit.end() <= start or hit.start() >= end for start, end in taken):
                 form = self._exact[hit.group(1).lower()]
                 gapped.append(Match(form, hit.start(), hit.end(), bool(hit.group(2))))
@@ -127,6 +129,11 @@ def _gapped(form: str) -> re.Pattern[str]:
     parts = [re.escape(part.strip()) for part in form.split("~")]
     body = r"((?:\s+[\w-]+){0,3}\s+)".join(parts)
     return re.compile(rf"(?<!\w){body}(?!\w)", re.IGNORECASE)
+
+
+def _in_a_code(text: str, start: int, end: int) -> bool:
+    """Whether digits are part of something else than a count: L2-3, 4.5, 3/6."""
+    return text[start - 1 : start] in tuple("-./") or bool(re.match(r"[-./%]\w|%", text[end:]))
 
 
 def _without_overlap(found: list[Match]) -> list[Match]:

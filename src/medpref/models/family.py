@@ -23,7 +23,7 @@ Pixels = Mapping[str, Tensor]
 LORA_LINEARS = r"(?:self_attn\.(?:q_proj|k_proj|v_proj|o_proj)|mlp\.(?:gate_proj|up_proj|down_proj))"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Family:
     """What the engine, the generator and the trainer ask of a model. ``model`` is bare or wrapped in PEFT.
 

@@ -1,4 +1,4 @@
-"""What a policy spec stands for, without loading it: the hash by which stages know whether a model changed. No torch."""
+"""What a policy spec stands for, without loading it: the hash by which stages know a changed model. No torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from medpref import store
 from medpref.errors import ModelError, nearest
 
-TINY = ("llava-mistral", "llava-qwen2", "qwen2_5_vl")
+TINY = ("llava-mistral", "llava-qwen2", "qwen2_5_vl")  # shipped pretrained; others exist with random weights only
 BASES = resources.files("medpref") / "models" / "bases"
 
 

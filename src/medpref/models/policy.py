@@ -29,9 +29,14 @@ from medpref.store import read_json, to_json
 PLACE_KEYS = ("_name_or_path", "name_or_path", "transformers_version", "torch_dtype", "dtype", "_attn_implementation")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Policy:
-    """``model`` may be wrapped in PEFT; ``spec`` is what it was loaded from."""
+    """``model`` may be wrapped in PEFT; ``spec`` is what it was loaded from.
+
+    >>> policy = load_policy("tiny:llava-mistral@random")
+    >>> policy.decode(policy.reply_ids("No.")[0])
+    'No.'
+    """
 
     model: Any
     processor: StillProcessor
@@ -86,7 +91,8 @@ class Policy:
 
     def prompt_ids(self, question: str, pixels: Mapping[str, Tensor]) -> list[int]:
         """Ids of the prompt, image placeholders expanded; DataError if the question holds a special token's text."""
-        special = next((token for token in self.tokenizer.all_special_tokens if token in question), None)
+        placeholder = self.family.placeholder(self.processor)
+        special = next((t for t in (placeholder, *self.tokenizer.all_special_tokens) if t in question), None)
         if special is not None:
             raise DataError(
                 f"question {question[:60]!r}",
@@ -96,7 +102,14 @@ class Policy:
             )
         texts = self.family.placeholders(self.processor, pixels)
         prompt = render(self.tokenizer, self.processor.chat_template, question, images=len(texts))
-        pieces = prompt.split(self.family.placeholder(self.processor))
+        pieces = prompt.split(placeholder)
+        if len(pieces) != len(texts) + 1:
+            raise ModelError(
+                self.spec,
+                given=f"a chat template that writes {placeholder!r} {len(pieces) - 1} times for {len(texts)} images",
+                expected="once an image",
+                todo="mend chat_template.jinja in the model's folder",
+            )
         prompt = pieces[0] + "".join(text + piece for text, piece in zip(texts, pieces[1:], strict=True))
         begins = self.tokenizer.bos_token is not None and prompt.startswith(str(self.tokenizer.bos_token))
         return list(self.tokenizer(prompt, add_special_tokens=not begins)["input_ids"])

@@ -19,7 +19,7 @@ from transformers.utils.hub import cached_file
 EXTRAS = ("processor_config.json", "video_preprocessor_config.json")
 
 
-@dataclass
+@dataclass(eq=False)
 class StillProcessor:
     """Turns images and text into tensors; ``fields`` are the rest of ``processor_config.json``."""
 
@@ -61,6 +61,8 @@ def load_processor(source: str, derived: Mapping[str, Any], *, trust_remote_code
     fields.pop("image_processor", None)
     template = _text(source, "chat_template.jinja") or fields.pop("chat_template", None)
     template = template or (_json(source, "chat_template.json") or {}).get("chat_template") or tokenizer.chat_template
+    if isinstance(template, dict):
+        template = template.get("default")
     video = _json(source, EXTRAS[1])
     return StillProcessor(image_processor, tokenizer, template, fields={**fields, **derived}, video=video)
 

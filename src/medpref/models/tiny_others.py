@@ -78,7 +78,8 @@ def _qwen_parts(tokenizer: Any, rope: dict[str, Any]) -> dict[str, Any]:
 def _qwen_processor(tokenizer: Any, name: str) -> StillProcessor:
     patches: dict[str, Any] = {"patch_size": 6, "merge_size": 2, "temporal_patch_size": 2}
     images = Qwen2VLImageProcessorPil(size={"shortest_edge": 36 * 36, "longest_edge": 72 * 72}, **patches)
-    return StillProcessor(images, tokenizer, QWEN_TEMPLATE, fields={"processor_class": name})
+    video = {"video_processor_type": name.replace("VLProcessor", "VLVideoProcessor")}
+    return StillProcessor(images, tokenizer, QWEN_TEMPLATE, fields={"processor_class": name}, video=video)
 
 
 def _qwen2_vl() -> Built:
@@ -146,10 +147,13 @@ def _internvl() -> Built:
     )
     images = GotOcr2ImageProcessorPil(size={"height": 48, "width": 48}, max_patches=3)
     fields = {"processor_class": "InternVLProcessor", "image_seq_length": 16}
-    return InternVLForConditionalGeneration(config), StillProcessor(images, tokenizer, template, fields=fields)
+    processor = StillProcessor(
+        images, tokenizer, template, fields=fields, video={"video_processor_type": "InternVLVideoProcessor"}
+    )
+    return InternVLForConditionalGeneration(config), processor
 
 
-def _tiled(config: Any, model: Any, images: Any, *, name: str) -> Built:
+def _tiled(config: Any, model: Any, images: Any, *, name: str, video: dict[str, Any] | None = None) -> Built:
     tags = {f"tile_{row}_{column}": f"<row_{row}_col_{column}>" for row in (1, 2, 3) for column in (1, 2, 3)}
     framing = {"fake_image_token": "<fake_token_around_image>", "global_image_token": "<global-img>"}
     tokenizer = build_tokenizer({"image_token": "<image>", **framing, **tags}, LLAVA_TEMPLATE)
@@ -162,7 +166,8 @@ def _tiled(config: Any, model: Any, images: Any, *, name: str) -> Built:
     )
     edges = {"size": {"longest_edge": 96}, "max_image_size": {"longest_edge": 48}}
     fields = {"processor_class": name, "image_seq_len": 16}
-    return model(filled), StillProcessor(images(**edges), tokenizer, LLAVA_TEMPLATE, fields=fields)
+    processor = StillProcessor(images(**edges), tokenizer, LLAVA_TEMPLATE, fields=fields, video=video)
+    return model(filled), processor
 
 
 def _idefics3() -> Built:
@@ -171,7 +176,8 @@ def _idefics3() -> Built:
 
 
 def _smolvlm() -> Built:
-    return _tiled(SmolVLMConfig, SmolVLMForConditionalGeneration, SmolVLMImageProcessorPil, name="SmolVLMProcessor")
+    parts = (SmolVLMConfig, SmolVLMForConditionalGeneration, SmolVLMImageProcessorPil)
+    return _tiled(*parts, name="SmolVLMProcessor", video={"video_processor_type": "SmolVLMVideoProcessor"})
 
 
 def _id(tokenizer: Any, token: str) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from medpref.errors import DataError, ModelError
@@ -51,8 +52,16 @@ def read_turn(tokenizer: PreTrainedTokenizerBase, template: str | None, *, where
         raise ModelError(
             where, given="no chat template", expected="one", todo="add chat_template.jinja to the model's folder"
         )
-    prompt = render(tokenizer, template, PROBE_QUESTION, images=1)
-    whole = render(tokenizer, template, PROBE_QUESTION, images=1, reply=PROBE_REPLY)
+    try:
+        prompt = render(tokenizer, template, PROBE_QUESTION, images=1)
+        whole = render(tokenizer, template, PROBE_QUESTION, images=1, reply=PROBE_REPLY)
+    except (TemplateError, TypeError) as error:
+        raise ModelError(
+            where,
+            given=f"a chat template that fails: {error}",
+            expected="one that renders an image, a question and a reply (content as a list of parts)",
+            todo="mend chat_template.jinja in the model's folder",
+        ) from error
     at = whole.rfind(PROBE_REPLY)
     lead = whole[len(prompt) : at] if whole.startswith(prompt) else ""
     tail = tokenizer(whole[at + len(PROBE_REPLY) :], add_special_tokens=False)["input_ids"]

@@ -11,7 +11,7 @@ import numpy as np
 from markupsafe import Markup
 
 from medpref.report.figure import Series, histogram
-from medpref.report.read import PairSet
+from medpref.report.values import PairSet
 from medpref.report.words import number, sentence
 from medpref.schema import CHOSEN, CORRUPT, REJECTED, PreferencePair, Reply
 
@@ -76,6 +76,9 @@ def _facts(pairs: Sequence[PreferencePair]) -> list[tuple[str, str, str]]:
             "",
         ),
     ]
+    weights = {pair.weight for pair in pairs}
+    if len(weights) == 1:
+        found.append(("Weight of every pair", f"{weights.pop():g}", ""))
     for name, held in words.items():
         if held:
             found.append((f"Words, {name}", f"{np.mean(held):.1f}", "mean"))
@@ -105,20 +108,20 @@ def _lengths(pairs: Sequence[PreferencePair]) -> Markup | None:
 
 def _weights(pairs: Sequence[PreferencePair]) -> Markup | None:
     weights = [pair.weight for pair in pairs]
-    if not weights:
+    if len(set(weights)) < 2:
         return None
     return histogram("pair weights", [_binned("", weights, _edges(weights, whole=False), 3)], x_label="weight")
 
 
 def _edges(values: Sequence[float], *, whole: bool) -> list[float]:
-    """Bin edges over the values: whole numbers between bins of words, at most 20 bins, one bin for a single value."""
+    """At most 20 bins over the values; edges of whole numbers lie half-way between them."""
     if not values:
         return [0.0, 1.0]
     low, high = float(min(values)), float(max(values))
     if whole:
         step = max(1, int(np.ceil((high - low + 1) / BINS)))
         return [low - 0.5 + step * index for index in range(int(np.ceil((high - low + 1) / step)) + 1)]
-    return np.linspace(low, high, BINS + 1).tolist() if high > low else [low - 0.05, low + 0.05]
+    return [float(edge) for edge in np.linspace(low, high, BINS + 1)]
 
 
 def _binned(label: str, values: Sequence[float], edges: Sequence[float], colour: int) -> Series:

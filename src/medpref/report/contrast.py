@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 from markupsafe import Markup
 
 from medpref.report.figure import Interval, strip
-from medpref.report.read import Comparison, Run, is_control
-from medpref.report.words import Words, headline, metric_words, model_label, number, p_value
+from medpref.report.values import Comparison, Run, is_control
+from medpref.report.words import Words, headline, is_headline, metric_words, model_label, number, p_value
 
 Outcome = Literal["tied", "better", "worse", "higher", "lower", "not judged"]
 ALPHA = 0.05
@@ -48,12 +48,16 @@ class Difference(NamedTuple):
 
 
 class Contrast(NamedTuple):
-    """All differences between two models: over all test examples, on the shortcut's slices, and on other slices."""
+    """The differences between two models: the main ones, the shortcut's slices, further metrics, further slices.
+
+    Slices carry the headline metrics only; ``summary.json`` has all of them.
+    """
 
     a: str
     b: str
     overall: tuple[Difference, ...]
     shortcut: tuple[Difference, ...]
+    further: tuple[Difference, ...]
     slices: tuple[Difference, ...]
 
     @property
@@ -97,12 +101,17 @@ def _contrast(a: str, b: str, rows: Sequence[Comparison]) -> Contrast:
     names = [row.metric.partition("@")[0] for row in rows]
     first = {name: place for place, name in enumerate(headline(names, limit=len(names)))}
     ordered = sorted(rows, key=lambda row: first.get(row.metric.partition("@")[0], len(first)))
-    overall = [row for row in ordered if "@" not in row.metric]
-    shortcut = sorted(
-        (row for row in ordered if "@shortcut=" in row.metric), key=lambda row: row.metric.partition("@")[2]
-    )
-    other = [row for row in ordered if row not in overall and row not in shortcut]
-    return Contrast(a, b, *(_drawn(part) for part in (overall, shortcut, other)))
+    plain = [row for row in ordered if "@" not in row.metric]
+    overall = [row for row in plain if is_headline(row.metric)] or plain
+    further = [row for row in plain if row not in overall]
+    parts = sorted((row for row in ordered if "@" in row.metric and is_headline(row.metric)), key=_part_of)
+    shortcut = [row for row in parts if "@shortcut=" in row.metric]
+    slices = [row for row in parts if row not in shortcut]
+    return Contrast(a, b, *(_drawn(part) for part in (overall, shortcut, further, slices)))
+
+
+def _part_of(held: Comparison) -> str:
+    return held.metric.partition("@")[2]
 
 
 def _drawn(rows: Sequence[Comparison]) -> tuple[Difference, ...]:
@@ -118,7 +127,7 @@ def _difference(held: Comparison, reach: float) -> Difference:
     words = metric_words(held.metric)
     reached = outcome(held, words)
     taken_back = reached == "tied" and held.low is not None and held.high is not None and not held.low <= 0 <= held.high
-    note = "the interval excludes zero, but not after Holm’s correction" if taken_back else ""
+    note = "interval excludes zero, not after Holm" if taken_back else ""
     figure = None
     if words.percent and held.difference is not None and held.low is not None and held.high is not None:
         colour = {"better": 1, "worse": 2}.get(reached, 0)

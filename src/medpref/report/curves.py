@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from medpref.report.figure import Series, chart, thin_out
-from medpref.report.read import Arm
+from medpref.report.values import Arm
 from medpref.report.words import sentence
 
 POINTS = 300

@@ -14,8 +14,8 @@ from medpref.progress import track
 from medpref.report.budget import fit, spread_over
 from medpref.report.outline import outline
 from medpref.report.provenance import corrupted_of, facts, regions_of
-from medpref.report.read import Run
 from medpref.report.thumbnail import Thumbnails
+from medpref.report.values import Run
 from medpref.schema import CLEAN, PreferencePair, Region, Reply
 
 Entry = dict[str, Any]

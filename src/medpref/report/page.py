@@ -22,16 +22,19 @@ from medpref.report.contrast import headlines as contrast_headlines
 from medpref.report.curves import panels
 from medpref.report.figure import Interval, forest
 from medpref.report.gallery import gallery
-from medpref.report.read import Run, is_control, is_synthetic, read_run
+from medpref.report.read import read_run
 from medpref.report.template import render, source_of
 from medpref.report.thumbnail import OpenImage, Thumbnails, open_picture
-from medpref.report.words import model_label
+from medpref.report.values import Run, is_control, is_synthetic
+from medpref.report.words import is_headline, model_label
 from medpref.report.wrong import failures, judged, wrong_answers
 
 PAGE = "index.html"
 SCRIPTS = ("dom.js", "picture.js", "pager.js", "gallery.js", "wrong.js", "start.js")
 PAIR_BYTES, WRONG_BYTES, PICTURE_BYTES = 2_600_000, 1_000_000, 3_400_000
 WRONG_PICTURES = 0.25
+MOST_TABLES = 6
+STAGES = ("examples", "sft", "replies", "pairs", "train", "eval", "compare", "report")
 LARGE_SIDE, SMALL_SIDE, MANY = 224, 144, 600
 
 
@@ -86,6 +89,8 @@ def colours(run: Run) -> list[int]:
 
 def _context(run: Run) -> dict[str, Any]:
     slices = table.by_slice(run)
+    results = table.results(run)
+    main = results.only(lambda row: is_headline(row.key))
     compared = contrasts(run)
     alarms = [(model.name, alarm) for model in run.models for alarm in model.alarms]
     return {
@@ -95,9 +100,10 @@ def _context(run: Run) -> dict[str, Any]:
         "facts": _facts(run),
         "findings": [(held, contrast_headlines(held)) for held in compared if held.against_control],
         "forests": _forests(run),
-        "results": table.results(run),
+        "results": main if main.rows else results,
+        "further": results.only(lambda row: row not in main.rows) if main.rows else main,
         "contrasts": compared,
-        "kinds": table.by_kind(run),
+        "kinds": table.by_kind(run)[:MOST_TABLES],
         "shortcut": table.only(slices, lambda row: row.key.startswith("shortcut=")),
         "slices": table.only(slices, lambda row: not row.key.startswith("shortcut=")),
         "warnings": [held for held in alarms if held[1].level != "ok"],
@@ -161,7 +167,13 @@ def _seconds(run: Run) -> list[tuple[str, float, float]]:
     """``(stage, seconds, share of the longest)``."""
     held: Mapping[str, Any] = run.summary.get("seconds") or {}
     longest = max((float(value) for value in held.values()), default=0.0) or 1.0
-    return [(stage, float(value), float(value) / longest) for stage, value in held.items()]
+    return [(stage, float(held[stage]), float(held[stage]) / longest) for stage in sorted(held, key=_stage_place)]
+
+
+def _stage_place(stage: str) -> tuple[int, str]:
+    """The order in which stages run: ``train/sft`` before the pairs, the other arms after them."""
+    first = "sft" if stage == "train/sft" else stage.partition("/")[0]
+    return STAGES.index(first) if first in STAGES else len(STAGES), stage
 
 
 def _browsers(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from medpref.report.read import Measure, Run
+from medpref.report.values import Measure, Run
 from medpref.report.words import Words, headline, metric_words, model_label, part_label
 
 ALL = "all"
@@ -36,7 +36,10 @@ class Grid(NamedTuple):
     title: str
     models: tuple[str, ...]
     rows: tuple[Row, ...]
-    metric: str = ""
+
+    def only(self, wanted: Callable[[Row], bool]) -> Grid:
+        """The table with the wanted rows alone."""
+        return self._replace(rows=tuple(row for row in self.rows if wanted(row)))
 
 
 def results(run: Run) -> Grid:
@@ -72,7 +75,7 @@ def by_slice(run: Run) -> list[Grid]:
 
 def only(grids: Iterable[Grid], wanted: Callable[[Row], bool]) -> list[Grid]:
     """The tables with the wanted rows alone; empty tables are left out."""
-    kept = (grid._replace(rows=tuple(row for row in grid.rows if wanted(row))) for grid in grids)
+    kept = (grid.only(wanted) for grid in grids)
     return [grid for grid in kept if grid.rows]
 
 
@@ -82,7 +85,7 @@ def _breakdown(run: Run, part_of: PartOf) -> list[Grid]:
     for metric in _ordered(found):
         parts = sorted(found[metric].items())
         rows = tuple(_row(run, cells, key=part, label=part_label(part), metric=metric) for part, cells in parts)
-        grids.append(Grid(metric_words(metric).label, _models(run), rows, metric))
+        grids.append(Grid(metric_words(metric).label, _models(run), rows))
     return grids
 
 

@@ -27,9 +27,9 @@ def environment() -> jinja2.Environment:
     return made
 
 
-def render(name: str, **context: Any) -> str:
+def render(template: str, /, **context: Any) -> str:
     """A template filled in."""
-    return environment().get_template(name).render(**context)
+    return environment().get_template(template).render(**context)
 
 
 @functools.cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from medpref.report.read import is_control
+from medpref.report.values import is_control
 
 Better = Literal["higher", "lower", "neither"]
 
@@ -97,6 +97,11 @@ def part_label(part: str) -> str:
     """
     key, equals, value = part.partition("=")
     return f"{key.replace('_', ' ')} {value}" if equals else part.replace("_", " ")
+
+
+def is_headline(name: str) -> bool:
+    """Whether a metric (or one of its slices) is among those that a reader is shown before the others."""
+    return name.partition("@")[0] in HEADLINE
 
 
 def model_label(name: str) -> str:

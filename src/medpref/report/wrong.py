@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from medpref.report.budget import fit, spread_over
 from medpref.report.gallery import is_pictured, region_entries
-from medpref.report.read import Evaluated, Run
 from medpref.report.thumbnail import Thumbnails
+from medpref.report.values import Evaluated, Run
 from medpref.report.words import metric_words, model_label
 from medpref.schema import Example, VerdictRow
 

@@ -56,6 +56,9 @@ class Phantom(Frozen):
     studies_per_patient: int = Field(default=2, ge=1, le=8)
     grain_grey: float = Field(default=GRAIN_GREY, ge=0, le=64, description="film grain in grey levels at mid-grey")
     questions: tuple[str, ...] = DEFAULT_KINDS
+    counterfactuals: tuple[Split, ...] = Field(
+        default=("validation", "test"), description="splits whose films without the finding are drawn"
+    )
 
     @field_validator("questions")
     @classmethod
@@ -89,9 +92,9 @@ class Phantom(Frozen):
         asked = ask(
             cohort, films, seed=seed, split=split, indices=indices, kinds=self.questions, per_patient=per_patient
         )
-        desk = _Desk(
-            out, prefix, cohort, films, _counterfactuals(cohort, asked, self.size_px, grain_grey=self.grain_grey)
-        )
+        drawn = asked if split in self.counterfactuals else ()
+        without = _counterfactuals(cohort, drawn, size_px=self.size_px, grain_grey=self.grain_grey)
+        desk = _Desk(out, prefix, cohort=cohort, films=films, counterfactuals=without)
         for one in asked:
             index = indices[one.study]
             yield desk.example(
@@ -103,7 +106,7 @@ Removal = tuple[int, tuple[str, ...]]
 
 
 def _counterfactuals(
-    cohort: Cohort, asked: Sequence[Asked], size_px: int, *, grain_grey: float
+    cohort: Cohort, asked: Sequence[Asked], *, size_px: int, grain_grey: float
 ) -> dict[Removal, np.ndarray]:
     """The films that counterfactuals need, each drawn once, by (row, findings removed)."""
     wanted: dict[tuple[str, ...], list[int]] = {}
@@ -121,7 +124,7 @@ class _Desk:
     """Writes the films of one chunk, each once, and puts examples together."""
 
     def __init__(
-        self, out: Path, prefix: str, cohort: Cohort, films: Films, counterfactuals: dict[Removal, np.ndarray]
+        self, out: Path, prefix: str, *, cohort: Cohort, films: Films, counterfactuals: dict[Removal, np.ndarray]
     ) -> None:
         self._out, self._prefix, self._films, self._counterfactuals = out, prefix, films, counterfactuals
         self._facts = [facts(cohort, row) for row in range(len(cohort))]
@@ -131,7 +134,8 @@ class _Desk:
     def example(self, asked: Asked, *, split: Split, name: str, patient: str) -> Example:
         before = () if asked.prior is None else (self._ref(asked.prior),)
         film = self._ref(asked.study, box=asked.box)
-        other = (*before, self._ref(asked.study, asked.removed, box=asked.box)) if asked.removed else ()
+        drawn = (asked.study, asked.removed) in self._counterfactuals
+        other = (*before, self._ref(asked.study, asked.removed, box=asked.box)) if drawn else ()
         slug = f"-{asked.slug.replace(' ', '-')}" if asked.slug else ""
         return Example(
             id=f"{name}-{asked.kind}{slug}",
@@ -146,7 +150,7 @@ class _Desk:
             regions=self._shown(asked),
             facts=self._said(asked),
             counterfactual=other,
-            counterfactual_answer=asked.counterfactual_answer,
+            counterfactual_answer=asked.counterfactual_answer if drawn else None,
             tags={"finding": asked.finding, "polarity": asked.polarity, "shortcut": asked.shortcut},
             source="phantom",
         )

@@ -76,9 +76,11 @@ def _draw_chunk(cohort: Cohort, size_px: int, *, grain_grey: float, out: Films) 
     grey += np.float32(grain_grey) * grain * (0.35 + grey * np.float32(0.65 / 160))
     np.clip(grey, 0, 255, out=grey)
     out.images[:] = grey.astype(np.uint8)
-    film.write_letters(out.images, ["RL"[side] for side in cohort.marker], cohort.marker, cohort.marker_jitter)
+    film.write_letters(
+        out.images, ["RL"[side] for side in cohort.marker], sides=cohort.marker, jitter=cohort.marker_jitter
+    )
     views = ["AP" if front else "" for front in cohort.anteroposterior]
-    film.write_letters(out.images, views, 1 - cohort.marker, cohort.marker_jitter)
+    film.write_letters(out.images, views, sides=1 - cohort.marker, jitter=cohort.marker_jitter)
 
 
 def _normal(chest: anatomy.Thorax, cohort: Cohort, *, stem: np.ndarray) -> np.ndarray:
@@ -112,7 +114,7 @@ def _fill(
     for finding, opacity, extra in (
         (CONSOLIDATION, 0.95, 0.05),
         (EFFUSION, 0.98, 0.12),
-        (ATELECTASIS, 0.95, 0.08),
+        (ATELECTASIS, 0.97, 0.12),
         (NODULE, 0.95, 0.12),
     ):
         rows = np.flatnonzero(cohort.present(finding))
@@ -170,7 +172,7 @@ def _pneumothorax(
     space, line = lesions.pneumothorax(_take(chest, rows), cohort.take(rows))
     mask[rows] = np.maximum(space, line) * seen[rows] > SEEN
     layers.vessels[rows] *= 1 - space
-    layers.added[rows] += seen[rows] * (0.22 * line - 0.18 * space)
+    layers.added[rows] += seen[rows] * (0.30 * line - 0.20 * space)
 
 
 def _take(chest: anatomy.Thorax, rows: np.ndarray) -> anatomy.Thorax:

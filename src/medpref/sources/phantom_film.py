@@ -122,7 +122,7 @@ def _stamp(word: str, size_px: int) -> np.ndarray:
     return bits[down][:, across]
 
 
-def write_letters(film: np.ndarray, words: Sequence[str], sides: np.ndarray, jitter: np.ndarray) -> None:
+def write_letters(film: np.ndarray, words: Sequence[str], *, sides: np.ndarray, jitter: np.ndarray) -> None:
     """Put each study's word into an upper corner of its film, in place (side 0: the picture's left)."""
     size_px = film.shape[-1]
     for row, word in enumerate(words):

@@ -15,7 +15,7 @@ from medpref.sources.phantom_anatomy import Thorax, band, column, rounded, smoot
 from medpref.sources.phantom_cohort import Cohort, nodule_radius
 
 EFFUSION_LEVELS = (0.0, -0.010, -0.145, -0.300)  # y of the fluid's level above the dome, by grade
-PNEUMOTHORAX_RIMS = (0.0, 0.065, 0.110, 0.165)
+PNEUMOTHORAX_RIMS = (0.0, 0.078, 0.122, 0.175)
 CONSOLIDATION_RADII = (0.0, 0.095, 0.118, 0.145)
 _ZONE_DEPTH = np.array([0.27, 0.55, 0.83], np.float32)
 _ZONE_REACH = np.array([0.56, 0.66, 0.68], np.float32)
@@ -78,9 +78,9 @@ def atelectasis(chest: Thorax, cohort: Cohort) -> np.ndarray:
     slope = column((jitter - 0.5) * 0.5)
     x = chest.x - centre.x
     y = chest.y - centre.y - slope * x + 1.5 * x**2
-    ends = smooth(0.11 - np.abs(x), 0.06)
-    thick = smooth(0.020 - np.abs(y), 0.014) * ends
-    return np.maximum(thick, 0.8 * band(y - 0.050, 0.018) * smooth(0.06 - np.abs(x + 0.03), 0.03))
+    ends = smooth(0.12 - np.abs(x), 0.05)
+    thick = smooth(0.025 - np.abs(y), 0.014) * ends
+    return np.maximum(thick, 0.8 * band(y - 0.056, 0.020) * smooth(0.06 - np.abs(x + 0.03), 0.03))
 
 
 def nodule(chest: Thorax, cohort: Cohort, slot: int) -> np.ndarray:

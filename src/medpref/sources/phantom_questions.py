@@ -83,8 +83,8 @@ def _presence(study: Study, draws: Draws) -> Iterator[Asked]:
             yield about(
                 study,
                 "presence",
-                finding,
-                lambda known, finding=finding: words.presence(known, finding),  # type: ignore[misc]
+                finding=finding,
+                answer=lambda known, finding=finding: words.presence(known, finding),  # type: ignore[misc]
                 question=words.wording("presence", draws[6 + column], finding=finding),
                 answer_type="closed",
                 choices=("yes", "no"),
@@ -97,8 +97,8 @@ def _side(study: Study, draws: Draws) -> Iterator[Asked]:
         yield about(
             study,
             "side",
-            finding,
-            lambda known: words.side(known, finding),
+            finding=finding,
+            answer=lambda known: words.side(known, finding),
             question=words.wording("side", draws[3], finding=finding),
             answer_type="closed",
             choices=("right", "left", "both", "none"),
@@ -112,8 +112,8 @@ def _zone(study: Study, draws: Draws) -> Iterator[Asked]:
         yield about(
             study,
             "zone",
-            finding,
-            lambda known: words.zone(known, finding),
+            finding=finding,
+            answer=lambda known: words.zone(known, finding),
             question=words.wording("zone", draws[3], finding=finding),
             shortcut=sided(study, finding),
         )
@@ -124,8 +124,8 @@ def _severity(study: Study, draws: Draws) -> Iterator[Asked]:
         yield about(
             study,
             "severity",
-            finding,
-            lambda known: words.severity(known, finding),
+            finding=finding,
+            answer=lambda known: words.severity(known, finding),
             question=words.wording("severity", draws[3], finding=finding),
             answer_type="closed",
             choices=(*GRADES[finding], "none"),
@@ -138,21 +138,29 @@ def _count(study: Study, draws: Draws) -> Iterator[Asked]:
     if draws[0] < (0.8 if NODULE in study.facts else 0.8 * share):
         question = words.wording("count/nodule", draws[1])
         choices = words.NUMBERS[:4]
-        yield about(study, "count", NODULE, words.nodules, question=question, answer_type="closed", choices=choices)
+        yield about(
+            study,
+            "count",
+            finding=NODULE,
+            answer=words.nodules,
+            question=question,
+            answer_type="closed",
+            choices=choices,
+        )
     else:
         question = words.wording("count/abnormality", draws[1])
         yield overall(
-            study, "count", words.abnormalities, question=question, answer_type="closed", choices=words.NUMBERS
+            study, "count", answer=words.abnormalities, question=question, answer_type="closed", choices=words.NUMBERS
         )
 
 
 def _abnormality(study: Study, draws: Draws) -> Iterator[Asked]:
-    yield overall(study, "abnormality", words.abnormality, question=words.wording("abnormality", draws[0]))
+    yield overall(study, "abnormality", answer=words.abnormality, question=words.wording("abnormality", draws[0]))
 
 
 def _report(study: Study, draws: Draws) -> Iterator[Asked]:
     question = words.wording("report", draws[0])
-    yield overall(study, "report", words.report, question=question, answer_type="report")
+    yield overall(study, "report", answer=words.report, question=question, answer_type="report")
 
 
 def _view(study: Study, draws: Draws) -> Iterator[Asked]:
@@ -173,14 +181,16 @@ def _device(study: Study, draws: Draws) -> Iterator[Asked]:
         yield about(
             study,
             "device",
-            DEVICE,
-            lambda known: words.presence(known, DEVICE),
+            finding=DEVICE,
+            answer=lambda known: words.presence(known, DEVICE),
             question=question,
             answer_type="closed",
             choices=("yes", "no"),
         )
     else:
-        yield about(study, "device", DEVICE, words.device, question=words.wording("device/which", draws[1]))
+        yield about(
+            study, "device", finding=DEVICE, answer=words.device, question=words.wording("device/which", draws[1])
+        )
 
 
 def _region(study: Study, draws: Draws) -> Iterator[Asked]:
@@ -192,7 +202,7 @@ def _region(study: Study, draws: Draws) -> Iterator[Asked]:
     if boxes and draws[1] < 0.7:
         finding, box = boxes[int(draws[2] * len(boxes))]
         answer = lambda known: words.marked(known, finding)  # noqa: E731
-        yield about(study, "region", finding, answer, question=question, box=box)
+        yield about(study, "region", finding=finding, answer=answer, question=question, box=box)
         return
     slots = sorted(range(6), key=lambda slot: draws[4 + slot])
     for slot in slots:
@@ -212,8 +222,8 @@ def _compare(study: Study, draws: Draws) -> Iterator[Asked]:
     yield about(
         study,
         "compare",
-        finding,
-        lambda known: words.change(study.prior_facts, known, finding),
+        finding=finding,
+        answer=lambda known: words.change(study.prior_facts, known, finding),
         question=words.wording("compare", draws[2], finding=finding),
         answer_type="closed",
         choices=("better", "worse", "unchanged"),

@@ -57,7 +57,7 @@ class Study(NamedTuple):
     prior_facts: Facts
 
 
-def about(study: Study, kind: str, finding: str, answer: Answer, **rest: Any) -> Asked:
+def about(study: Study, kind: str, *, finding: str, answer: Answer, **rest: Any) -> Asked:
     """A question about one finding, with the counterfactual where the finding is present."""
     present = finding in study.facts
     cf = answer(_without(study.facts, (finding,))) if present else None
@@ -104,7 +104,7 @@ def pick(study: Study, findings: Sequence[str], draws: Draws) -> str | None:
     return pool[int(draws[2] * len(pool))]
 
 
-def overall(study: Study, kind: str, answer: Answer, **rest: Any) -> Asked:
+def overall(study: Study, kind: str, *, answer: Answer, **rest: Any) -> Asked:
     """A question about all lesions at once; its counterfactual lacks them all."""
     present = tuple(finding for finding in LESIONS if finding in study.facts)
     return Asked(

@@ -4,8 +4,9 @@ A raw row (paths are relative to the file; everything after ``answer`` may be le
 
     {"image": "images/p1.png", "question": "Is there an effusion?", "answer": "no", "split": "test", "patient": "p1"}
 
-becomes a `Row`. With ``"rejected": "yes"`` (and perhaps ``"weight": 0.8``) it is a preference pair as well. ``images`` (a list) replaces ``image`` for a study of several. A region is ``{"box": [left, top, right,
-bottom], "label": ..., "mask": "masks/p1.png"}`` with a box, a mask (a file, non-zero inside, or run lengths), or both.
+becomes a `Row`. With ``"rejected": "yes"`` (and perhaps ``"weight": 0.8``) it is a preference pair as well.
+``images`` (a list) replaces ``image`` for a study of several. A region is ``{"box": [left, top, right, bottom],
+"label": ..., "mask": "masks/p1.png"}`` with a box, a mask (a file, non-zero inside, or run lengths), or both.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def train(
 ) -> dict[str, Any]:
     """Train ``policy`` on ``pairs`` into ``out``; returns counts (pairs, steps, trained parameters).
 
-    The starting policy is the reference. Raises DataError where there is no pair, ModelError under a distributed launch.
+    The starting policy is the reference. DataError where there is no pair, ModelError under a distributed launch.
     """
     if not pairs:
         raise DataError(label, given="no pairs to train on", expected="at least one", todo="look at dropped.jsonl")
@@ -78,7 +78,9 @@ def _reference(
                 "train.reference", given="online without LoRA", expected="cached", todo="set train.reference=cached"
             )
         return "online"
-    return ReferenceCache.build(policy, encoded, needs, out / "reference", images=images, max_tokens=settings.max_tokens_per_batch)
+    return ReferenceCache.build(
+        policy, encoded, needs, out / "reference", images=images, max_tokens=settings.max_tokens_per_batch
+    )
 
 
 def _trainer(

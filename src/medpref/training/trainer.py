@@ -64,9 +64,7 @@ class PreferenceTrainer(Trainer):  # the one class we subclass
         self.sums: dict[str, float] = defaultdict(float)
         self.counts: dict[str, int] = defaultdict(int)
         self.began = time.perf_counter()
-        super().__init__(
-            model=task.policy.model, train_dataset=PairDataset(task.pairs), data_collator=list, **kwargs
-        )
+        super().__init__(model=task.policy.model, train_dataset=PairDataset(task.pairs), data_collator=list, **kwargs)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         return self.sampler
@@ -82,8 +80,10 @@ class PreferenceTrainer(Trainer):  # the one class we subclass
         return loss
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        """Adapters as PEFT writes them. Whole weights under their own names: the hub's layout renames them, and the
-        parent's resume reads no other names than the module's."""
+        """Write adapters as PEFT does, whole weights under the module's own names.
+
+        The hub's layout renames weights, and the parent's resume reads no other names than the module's.
+        """
         folder = Path(output_dir or str(self.args.output_dir))
         if isinstance(self.model, PeftModel):
             save_policy(self.task.policy, folder)

@@ -28,8 +28,5 @@ for (const id of Object.keys(starters)) {
   if (root) watch.observe(root);
 }
 addEventListener('hashchange', follow);
-addEventListener('beforeprint', () => {
-  Object.keys(starters).forEach(start);
-  document.querySelectorAll('details').forEach((element) => { element.open = true; });
-});
+addEventListener('beforeprint', () => Object.keys(starters).forEach(start));
 follow();

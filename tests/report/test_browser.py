@@ -1,0 +1,163 @@
+"""The page in a browser: it draws its galleries, answers keys and links, asks for nothing and complains of nothing.
+
+Needs chromium (on the path, or ``MEDPREF_CHROMIUM``); the accessibility check needs axe-core (``MEDPREF_AXE``, the path
+of axe.min.js). Each is skipped with its reason where it is absent.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medpref.report.page import write_report
+from tests.report.run_folder import build_run
+
+CHROMIUM = os.environ.get("MEDPREF_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+AXE = os.environ.get("MEDPREF_AXE", "")
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+QUIET = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --disable-dev-shm-usage --enable-logging=stderr --dump-dom"
+)
+VIRTUAL = ("--virtual-time-budget=8000",)
+PROBE = """<pre id="probe"></pre><script>addEventListener('load', async () => {{
+  const said = (value) => {{ document.getElementById('probe').textContent = JSON.stringify(value); }};
+  const wait = (time) => new Promise((done) => setTimeout(done, time));
+  const press = (name) => new KeyboardEvent('keydown', {{ key: name, bubbles: true }});
+  const key = (name) => document.activeElement.dispatchEvent(press(name));
+  const all = (query) => [...document.querySelectorAll(query)];
+  await wait(50);
+  try {{ said(await (async () => {{ {steps} }})()); }} catch (error) {{ said({{ error: String(error) }}); }}
+}});</script></body>"""
+
+
+def _open(page: Path, tmp_path: Path, *, anchor: str = "", width: int = 1280) -> tuple[str, str]:
+    """The page's elements after its scripts ran, and what the browser wrote to its log."""
+    done = subprocess.run(
+        [
+            str(CHROMIUM),
+            *QUIET.split(),
+            f"--user-data-dir={tmp_path / 'profile'}",
+            f"--window-size={width},1200",
+            "--host-resolver-rules=MAP * ~NOTFOUND",
+            "--virtual-time-budget=8000",
+            f"{page.as_uri()}{anchor}",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return done.stdout, done.stderr
+
+
+def _ask(page: Path, tmp_path: Path, steps: str, *, anchor: str = "", width: int = 1280, extra: str = "") -> Any:
+    """What ``steps`` (JavaScript with a ``return``) say of a copy of the page that may run them."""
+    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page.read_text(encoding="utf-8"))
+    probe = PROBE.format(steps=steps).replace("</body>", f"{extra}</body>")
+    copy = tmp_path / "copy.html"
+    copy.write_text(text.replace("</body>", probe), encoding="utf-8")
+    dom, _ = _open(copy, tmp_path, anchor=anchor, width=width)
+    found = re.search(r'<pre id="probe">(.*?)</pre>', dom, flags=re.DOTALL)
+    assert found is not None
+    return json.loads(html.unescape(found[1]))
+
+
+@needs_chromium
+def test_a_link_opens_the_wrong_answers_of_one_model_and_type(page: Path, tmp_path: Path) -> None:
+    """The page itself, under its content policy: the browser draws, the log holds no complaint."""
+    dom, log = _open(page, tmp_path, anchor="#wrong/base/side")
+    assert "CONSOLE" not in log
+    shown = dom[dom.index('id="wrong-browser"') :]
+    kinds = re.findall(r"<h3><b>([^<]+)</b> · phantom/\d+/(\w+)", shown)
+    assert kinds
+    assert set(kinds) == {("side", "side")}
+    rows = re.findall(r'<tr class="picked">.*?</tr>', shown, flags=re.DOTALL)
+    assert len(rows) == len(kinds)
+    assert all("wrong" in row for row in rows)
+
+
+@needs_chromium
+def test_the_gallery_draws_pairs_and_answers_keys(page: Path, tmp_path: Path) -> None:
+    steps = """
+      document.getElementById('pairs').scrollIntoView({ behavior: 'instant' });
+      for (let i = 0; i < 40 && !all('#pair-browser article').length; i++) await wait(50);
+      const status = () => document.querySelector('#pair-browser .status').textContent;
+      const at = () => all('#pair-browser article').indexOf(document.activeElement);
+      const first = all('#pair-browser article')[0];
+      const out = { shown: all('#pair-browser article').length, begin: status(),
+        images: first.querySelectorAll('image').length, outlines: first.querySelectorAll('path.outline').length,
+        marks: [...first.querySelectorAll('mark')].map((m) => m.className), order: [] };
+      first.focus();
+      for (const name of ['ArrowRight', 'ArrowRight', 'ArrowLeft', 'End', 'ArrowRight', 'Home', 'ArrowLeft']) {
+        key(name); out.order.push([name, at(), status()]);
+      }
+      for (let i = 0; i < 6; i++) key('ArrowRight');
+      out.turned = [at(), status()];
+      const select = document.querySelectorAll('#pair-browser select')[0];
+      select.value = 'fire_mpo'; select.dispatchEvent(new Event('change'));
+      out.filtered = status();
+      const find = document.querySelector('#pair-browser input[type=search]');
+      find.value = 'no such text'; find.dispatchEvent(new Event('input'));
+      out.none = [status(), all('#pair-browser article').length];
+      return out;"""
+    found = _ask(page, tmp_path, steps)
+    assert found["shown"] == 6
+    assert found["begin"] == "1 to 6 of 20"
+    assert found["images"] == 3
+    assert found["outlines"] == 2
+    assert set(found["marks"]) == {"chosen", "rejected"}
+    assert [place for _, place, _ in found["order"]] == [1, 2, 1, 1, 1, 0, 0]
+    assert found["order"][3][2] == "19 to 20 of 20"
+    assert found["turned"] == [0, "7 to 12 of 20"]
+    assert found["filtered"] == "1 to 6 of 10"
+    assert found["none"] == ["Nothing matches", 0]
+
+
+@needs_chromium
+def test_a_phone_needs_no_sideways_scrolling(page: Path, tmp_path: Path) -> None:
+    steps = """
+      all('details').forEach((one) => { one.open = true; });
+      dispatchEvent(new Event('beforeprint'));
+      await wait(50);
+      return { wide: document.documentElement.scrollWidth, screen: innerWidth,
+        drawn: all('#pair-browser article').length + all('#wrong-browser article').length,
+        small: all('button, select, input').filter((one) => one.getBoundingClientRect().height < 13).length };"""
+    found = _ask(page, tmp_path, steps, width=500)
+    assert found["wide"] <= found["screen"]
+    assert found["drawn"] == 11
+    assert found["small"] == 0
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_five_thousand_pairs_paint_within_two_seconds(tmp_path: Path) -> None:
+    root = build_run(tmp_path / "run", studies=60, pairs=2500, side=48)
+    counts = write_report(root, tmp_path / "out")
+    assert counts["pairs"] == 5000
+    assert counts["bytes"] < 8_000_000
+    steps = (
+        "await wait(100); return performance.getEntriesByName('first-contentful-paint').map((one) => one.startTime);"
+    )
+    (first_paint_ms,) = _ask(tmp_path / "out" / "index.html", tmp_path, steps)
+    assert first_paint_ms < 2000
+
+
+@needs_chromium
+@pytest.mark.skipif(not Path(AXE).is_file(), reason="MEDPREF_AXE does not name axe.min.js")
+def test_axe_finds_no_violation(page: Path, tmp_path: Path) -> None:
+    steps = """
+      dispatchEvent(new Event('beforeprint'));
+      await wait(50);
+      const found = await axe.run(document);
+      return found.violations.map((one) => [one.impact, one.id, one.nodes[0].html]);"""
+    extra = f"<script>{Path(AXE).read_text(encoding='utf-8')}</script>"
+    assert _ask(page, tmp_path, steps, extra=extra) == []
