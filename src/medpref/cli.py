@@ -97,8 +97,13 @@ def evaluate(folder: Folder) -> None:
 
 @app.command()
 def report(folder: Folder) -> None:
-    """Of a run folder: the report (and whatever is missing before it)."""
-    _one(folder, "report")
+    """Of a run folder: the report (and whatever is missing before it). Of a folder of runs: their index."""
+    if (folder / "run.json").exists() or not list(folder.glob("**/summary.json")):
+        return _one(folder, "report")
+    from medpref.report.index import write_index
+
+    counts = write_index(folder, folder)
+    typer.echo(f"Index of {counts['runs']} runs: {folder / 'index.html'}")
 
 
 @app.command()
@@ -162,13 +167,29 @@ def validate(
 
 
 @app.command()
+def convert(
+    source: Annotated[str, typer.Argument(help="FORMAT:PATH; trl, llamafactory, swift, mmedpo, rrpo, rows or pairs")],
+    target: Annotated[str, typer.Argument(help="FORMAT:FOLDER; also trl_dataset")],
+    images: Annotated[Path | None, typer.Option(help="the folder that image names are relative to")] = None,
+    lossy: Annotated[bool, typer.Option(help="leave out what the target cannot say")] = False,
+) -> None:
+    """Preference pairs from one format to another; the new folder is written whole or not at all."""
+    from medpref.interop.convert import convert as carry_over
+
+    done = carry_over(source, target, images=images, lossy=lossy)
+    reasons = ", ".join(sorted({one.reason for one in done.dropped}))
+    typer.echo(f"{target}: {done.written} pairs" + f"; {len(done.dropped)} dropped: {reasons}" * bool(done.dropped))
+
+
+@app.command()
 def pairs(folder: Folder) -> None:
     """Look before you train: a page of a run folder's pairs."""
+    from medpref.imaging.decode import read_image
     from medpref.report.page import write_report
 
     out = folder / "look"
     out.mkdir(exist_ok=True)
-    write_report(folder, out)
+    write_report(folder, out, open_image=read_image)
     typer.echo(f"Pairs: {out / 'index.html'}")
 
 
@@ -197,6 +218,34 @@ def check(file: Annotated[Path, typer.Argument(help="a plugin file; recipes besi
         raise typer.Exit(1) from None
     for one in done:
         typer.echo(f"ok  {one.noun} {one.name} ({one.forms} form{'s' * (one.forms != 1)})")
+
+
+@app.command()
+def bench(
+    grid: Annotated[str, typer.Argument(help="a shipped grid or a YAML file: methods x policies x sources x seeds")],
+    out: Annotated[Path | None, typer.Option(help="runs/GRID by default; the same command resumes it")] = None,
+    policy: Annotated[list[str] | None, typer.Option(help="instead of the grid's policies")] = None,
+    source: Annotated[list[str] | None, typer.Option(help="instead of the grid's sources")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="instead of the grid's seeds")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="only these methods of the grid")] = None,
+    set_: Set = None,
+    markdown: Annotated[Path | None, typer.Option(help="also write the Markdown page here")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="check every cell, run nothing")] = False,
+    plugin: Plugin = None,
+) -> None:
+    """A grid of runs, and its leaderboard: intervals over seeds and patients, matched controls, ties shown as ties."""
+    from medpref.bench.command import Narrowed, bench_command
+
+    _load(plugin)
+    wanted = Narrowed(
+        grid=grid,
+        policies=tuple(policy or ()),
+        sources=tuple(source or ()),
+        seeds=tuple(seed or ()),
+        methods=tuple(method or ()),
+        overrides=tuple(set_ or ()),
+    )
+    raise typer.Exit(bench_command(wanted, out, markdown=markdown, dry_run=dry_run, say=typer.echo))
 
 
 def _load(files: list[Path] | None) -> None:

@@ -130,10 +130,10 @@ def _rows(fields: Mapping[str, Any]) -> list[Any]:
 def _method(row: Any, *, where: str, folder: Path | None) -> Method:
     """A method of a bare recipe name or of a mapping, its recipe file found beside the grid."""
     held = {"recipe": row} if isinstance(row, str) else row
-    if not isinstance(held, Mapping) or not isinstance(held.get("recipe", held.get("name")), str):
+    recipe = held.get("recipe", held.get("name")) if isinstance(held, Mapping) else None
+    if not isinstance(held, Mapping) or not isinstance(recipe, str):
         todo = "write a recipe's name, or {name: ..., recipe: ..., set: [key=value]}"
         raise RecipeError(where, given=repr(row), expected="a method", todo=todo)
-    recipe = held.get("recipe", held.get("name"))
     name = held.get("name", Path(recipe).stem if recipe.endswith((".yaml", ".yml")) else recipe)
     if folder is not None and recipe.endswith((".yaml", ".yml")) and (folder / recipe).is_file():
         recipe = str(folder / recipe)

@@ -32,36 +32,43 @@ TRAIN = {
 }
 
 
-def pretrain(name: str, *, out: Path, studies: int, steps: int, seed: int) -> dict[str, Any]:
-    """Train and evaluate one base under ``out``, ship it; returns its card."""
+def pretrain(name: str, *, out: Path, studies: int, steps: int, rounds: int, seed: int) -> dict[str, Any]:
+    """Train one base in rounds (fresh films, a fresh learning-rate cycle each), evaluate and ship it; returns its card."""
     settings = [f"sft.{key}={value}" for key, value in TRAIN.items()] + [f"sft.steps={steps}"]
-    config = RunConfig(
-        recipes=("sft",),
-        source=SOURCE.format(studies=studies),
-        policy=f"tiny:{name}@random:{seed}",
-        seed=seed,
-        overrides=tuple(settings),
-    )
-    run = carry_out(config, out, until="evaluate")
+    policy, seconds = f"tiny:{name}@random:{seed}", {}
+    for index in range(rounds):
+        config = RunConfig(
+            recipes=("sft",),
+            source=SOURCE.format(studies=studies),
+            policy=policy,
+            seed=seed + index,
+            overrides=tuple(settings),
+        )
+        last = index == rounds - 1
+        folder = out / f"{name}-round-{index}"
+        run = carry_out(config, folder, until="evaluate" if last else "sft")
+        seconds |= {f"round {index}, {stage}": round(value, 1) for stage, value in run.seconds.items()}
+        policy = str(folder / "train" / "sft")
     from medpref.models.policy import load_policy
     from medpref.models.tiny import save_base
 
-    folder = Path(str(BASES)) / name
-    shutil.rmtree(folder, ignore_errors=True)
-    save_base(load_policy(str(out / "train" / "sft")), folder)
+    shipped = Path(str(BASES)) / name
+    shutil.rmtree(shipped, ignore_errors=True)
+    save_base(load_policy(policy), shipped)
     card = {
         "name": f"tiny:{name}",
         "trained_on": "synthetic phantom chest radiographs only; says nothing about clinical performance",
         "source": config.source,
         "seed": seed,
-        "steps": steps,
+        "rounds": rounds,
+        "steps_per_round": steps,
         "train": TRAIN,
-        "seconds": {stage: round(seconds, 1) for stage, seconds in run.seconds.items()},
-        "estimates": perceived(out),
+        "seconds": seconds,
+        "estimates": perceived(folder),
         "versions": versions(),
         "licence": "Apache-2.0",
     }
-    store.write_json(folder / "card.json", card)
+    store.write_json(shipped / "card.json", card)
     return card
 
 
@@ -80,13 +87,21 @@ def main() -> None:
     """Command line: which bases, how long, where the run folders lie (they resume)."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=list(TINY), help=f"among {', '.join(TINY)}")
-    parser.add_argument("--studies", type=int, default=10_000)
-    parser.add_argument("--steps", type=int, default=700)
+    parser.add_argument("--studies", type=int, default=9_000, help="of each round")
+    parser.add_argument("--steps", type=int, default=700, help="of each round")
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()) / "medpref-phantom-base")
     chosen = parser.parse_args()
     for name in chosen.names:
-        pretrain(name, out=chosen.out / name, studies=chosen.studies, steps=chosen.steps, seed=chosen.seed)
+        pretrain(
+            name,
+            out=chosen.out,
+            studies=chosen.studies,
+            steps=chosen.steps,
+            rounds=chosen.rounds,
+            seed=chosen.seed,
+        )
 
 
 if __name__ == "__main__":

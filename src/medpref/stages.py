@@ -160,12 +160,17 @@ def pairs_stage(
     imported: Any,
     imported_hash: str,
     inputs: Mapping[str, Any],
+    policy: str,
     seed: int,
 ) -> Manifest:
-    """pairs/NAME/: what the builders make of the train examples, and the source's own pairs where asked for."""
+    """pairs/NAME/: what the builders make of the train examples, and the source's own pairs where asked for.
+
+    ``policy`` is loaded only where a writer samples from it; its hash is ``inputs["policy"]``.
+    """
 
     def work(out: Path) -> Mapping[str, Any]:
         from medpref.curation.build import build_pairs
+        from medpref.models.policy import load_policy
 
         examples = load_examples(root)
         replies = root / REPLIES / "replies.jsonl"
@@ -181,6 +186,8 @@ def pairs_stage(
             seed=seed,
             imported=imported(examples),
             held_out=[example for example in examples if example.split != "train"],
+            policy=lambda: load_policy(policy),
+            policy_hash=str(inputs["policy"]),
         )
         if not counts.get("pairs"):
             raise DataError(
@@ -240,10 +247,11 @@ def report_stage(root: Path, *, inputs: Mapping[str, Any], arms: Sequence[str]) 
     """report/: the page, and a model card beside each trained model."""
 
     def work(out: Path) -> Mapping[str, Any]:
+        from medpref.imaging.decode import read_image
         from medpref.report.model_card import write_model_card
         from medpref.report.page import write_report
 
-        counts = write_report(root, out)
+        counts = write_report(root, out, open_image=read_image)
         for name in arms:
             if (root / TRAIN / name).is_dir():
                 write_model_card(root, name, root / TRAIN / name)

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "medpref"
-BASE = {"schema", "recipe", "seeds", "store", "errors", "registry", "progress"}
+BASE = {"schema", "recipe", "seeds", "store", "errors", "registry", "progress", "arrow"}
 ALLOWED = {
     "imaging": BASE,
     "language": BASE,

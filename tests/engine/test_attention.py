@@ -95,6 +95,22 @@ def test_back_ends_agree_in_values_and_gradients(name, root, pairs):
     assert slots["dense"].tokens_computed < 0.45 * slots["plain"].tokens_computed <= slots["plain"].tokens_asked
 
 
+@pytest.mark.parametrize("backend", ["dense", "cascade"])
+def test_bfloat16_is_read_with_float32_log_probabilities(backend, root, pairs):
+    rough, fine = tiny_policy("llava-mistral", "bfloat16"), tiny_policy("llava-mistral")
+    fine.base.load_state_dict(rough.base.state_dict())
+    found = []
+    for policy, how in ((rough, backend), (rough, "plain"), (fine, "plain")):
+        store = ImageStore(policy)
+        encoded = encode_all(policy, root, pairs, ALL, store)
+        scores = score(policy, encoded, ALL, images=store, backend=how)
+        found.append((scores[CC].policy.double(), gradients(policy, scores[CC].policy.sum())))
+        assert scores[CC].policy.dtype == (torch.float32 if policy is rough else torch.float64)
+    (ours, grads), (plain, plain_grads), (exact, exact_grads) = found
+    assert (ours - exact).norm() <= 1.3 * (plain - exact).norm()
+    assert relative(grads, exact_grads) <= 1.3 * relative(plain_grads, exact_grads)
+
+
 def test_cascade_survives_checkpointing(root, pairs):
     policy = tiny_policy("llava-mistral")
     store = ImageStore(policy)

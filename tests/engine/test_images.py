@@ -57,7 +57,7 @@ def test_a_hit_equals_recomputation_bit_for_bit(name, tmp_path):
     assert torch.equal(torch.cat((held[half:], held[:half])), computed)
 
 
-@pytest.mark.parametrize("what", ["pixel", "weight", "processor", "dtype"])
+@pytest.mark.parametrize("what", ["pixel", "weight", "processor", "layer", "dtype"])
 def test_a_changed_input_misses(what, tmp_path):
     policy, ref, cache = frozen("llava-mistral"), image(tmp_path, 1), tmp_path / "cache"
     before, _ = features(policy, [ref], tmp_path, cache)
@@ -71,6 +71,8 @@ def test_a_changed_input_misses(what, tmp_path):
         policy.family.projector_parameters(policy.base)[0].data.view(-1)[0] += 1e-3
     elif what == "processor":
         policy.processor.image_processor.image_mean = [0.5, 0.5, 0.4]
+    elif what == "layer":
+        policy.base.config.vision_feature_layer = -2
     else:
         policy.base.to(torch.bfloat16)
     after, counts = features(policy, [ref], tmp_path, cache)

@@ -51,11 +51,11 @@ def test_tick_text(value: float, text: str) -> None:
 
 
 def test_a_scale_takes_ends_to_ends() -> None:
-    place = linear(10, 20, 0, 100)
+    place = linear((10, 20), (0, 100))
     assert [place(10), place(15), place(20)] == [0, 50, 100]
 
 
 def test_a_figure_says_what_it_shows_and_escapes_it() -> None:
-    drawn = frame(10, 20, 'a "b" <c>', parts=[])
+    drawn = frame(10, 20, name='a "b" <c>', parts=[])
     assert 'role="img"' in drawn
     assert 'aria-label="a &#34;b&#34; &lt;c&gt;"' in drawn

@@ -39,7 +39,9 @@ PROBE = """<pre id="probe"></pre><script>addEventListener('load', async () => {{
 }});</script></body>"""
 
 
-def _open(page: Path, tmp_path: Path, *, anchor: str = "", width: int = 1280) -> tuple[str, str]:
+def _open(
+    page: Path, tmp_path: Path, *, anchor: str = "", width: int = 1280, clock: tuple[str, ...] = VIRTUAL
+) -> tuple[str, str]:
     """The page's elements after its scripts ran, and what the browser wrote to its log."""
     done = subprocess.run(
         [
@@ -48,7 +50,7 @@ def _open(page: Path, tmp_path: Path, *, anchor: str = "", width: int = 1280) ->
             f"--user-data-dir={tmp_path / 'profile'}",
             f"--window-size={width},1200",
             "--host-resolver-rules=MAP * ~NOTFOUND",
-            "--virtual-time-budget=8000",
+            *clock,
             f"{page.as_uri()}{anchor}",
         ],
         capture_output=True,
@@ -88,12 +90,12 @@ def test_a_link_opens_the_wrong_answers_of_one_model_and_type(page: Path, tmp_pa
 @needs_chromium
 def test_the_gallery_draws_pairs_and_answers_keys(page: Path, tmp_path: Path) -> None:
     steps = """
-      document.getElementById('pairs').scrollIntoView({ behavior: 'instant' });
-      for (let i = 0; i < 40 && !all('#pair-browser article').length; i++) await wait(50);
+      const before = all('article').length;
+      dispatchEvent(new Event('beforeprint'));
       const status = () => document.querySelector('#pair-browser .status').textContent;
       const at = () => all('#pair-browser article').indexOf(document.activeElement);
       const first = all('#pair-browser article')[0];
-      const out = { shown: all('#pair-browser article').length, begin: status(),
+      const out = { before, shown: all('#pair-browser article').length, begin: status(),
         images: first.querySelectorAll('image').length, outlines: first.querySelectorAll('path.outline').length,
         marks: [...first.querySelectorAll('mark')].map((m) => m.className), order: [] };
       first.focus();
@@ -110,6 +112,7 @@ def test_the_gallery_draws_pairs_and_answers_keys(page: Path, tmp_path: Path) ->
       out.none = [status(), all('#pair-browser article').length];
       return out;"""
     found = _ask(page, tmp_path, steps)
+    assert found["before"] == 0
     assert found["shown"] == 6
     assert found["begin"] == "1 to 6 of 20"
     assert found["images"] == 3
@@ -139,16 +142,23 @@ def test_a_phone_needs_no_sideways_scrolling(page: Path, tmp_path: Path) -> None
 
 @pytest.mark.slow
 @needs_chromium
-def test_five_thousand_pairs_paint_within_two_seconds(tmp_path: Path) -> None:
+def test_five_thousand_pairs_are_laid_out_within_two_seconds(tmp_path: Path) -> None:
+    """In real time: milliseconds from the start of loading until everything is parsed and laid out."""
     root = build_run(tmp_path / "run", studies=60, pairs=2500, side=48)
     counts = write_report(root, tmp_path / "out")
     assert counts["pairs"] == 5000
     assert counts["bytes"] < 8_000_000
-    steps = (
-        "await wait(100); return performance.getEntriesByName('first-contentful-paint').map((one) => one.startTime);"
-    )
-    (first_paint_ms,) = _ask(tmp_path / "out" / "index.html", tmp_path, steps)
-    assert first_paint_ms < 2000
+    text = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
+    watch = "document.title = [document.body.offsetHeight, performance.now()].join();"
+    copy = tmp_path / "copy.html"
+    script = f"<script>addEventListener('load', () => {{ {watch} }});</script>"
+    copy.write_text(text.replace("</body>", f"{script}</body>"), encoding="utf-8")
+    dom, _ = _open(copy, tmp_path, clock=())
+    found = re.search(r"<title>([\d.]+),([\d.]+)</title>", dom)
+    assert found is not None
+    assert float(found[1]) > 3000
+    assert float(found[2]) < 2000
 
 
 @needs_chromium

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medpref import store
 from medpref.report.budget import fit, script_json, spread
 
 
+@settings(deadline=None, max_examples=80)
 @given(st.integers(0, 400))
 def test_spread_is_a_permutation(count: int) -> None:
     assert sorted(spread(count)) == list(range(count))
 
 
+@settings(deadline=None, max_examples=80)
 @given(st.integers(20, 400), st.integers(5, 20))
 def test_every_beginning_of_a_spread_lies_evenly(count: int, taken: int) -> None:
     chosen = sorted(spread(count)[:taken])
@@ -23,6 +25,7 @@ def test_every_beginning_of_a_spread_lies_evenly(count: int, taken: int) -> None
     assert max(gaps) <= 3 * count / taken + 1
 
 
+@settings(deadline=None, max_examples=80)
 @given(st.lists(st.text(max_size=20), max_size=30), st.integers(0, 400))
 def test_what_fits_is_in_order_and_within_the_budget(items: list[str], budget: int) -> None:
     chosen = fit(list(enumerate(items)), lambda item: {"text": item[1]}, budget=budget)
@@ -36,6 +39,7 @@ def test_everything_fits_where_the_budget_allows() -> None:
     assert [item for item, _ in fit([3, 1, 2], lambda item: {"n": item}, budget=1000)] == [3, 1, 2]
 
 
+@settings(deadline=None, max_examples=80)
 @given(
     st.recursive(
         st.text() | st.integers() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)

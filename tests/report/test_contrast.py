@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medpref.report.contrast import contrasts, headlines, outcome
@@ -42,6 +42,7 @@ def test_what_was_not_judged_is_no_tie() -> None:
     assert outcome(held, metric_words("overall_accuracy")) == "not judged"
 
 
+@settings(deadline=None, max_examples=80)
 @given(
     st.sampled_from(["overall_accuracy", "unsupported_claim_rate", "closed_yes_rate"]),
     st.floats(-1, 1),

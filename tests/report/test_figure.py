@@ -90,7 +90,7 @@ def test_a_moving_mean_is_the_mean_of_its_window(ys: list[float], window: int) -
 @given(st.lists(FINITE, min_size=1, max_size=500), st.integers(1, 50))
 def test_thinning_keeps_the_mean_and_the_limit(ys: list[float], limit: int) -> None:
     xs = [float(i) for i in range(len(ys))]
-    thin_x, thin_y = thin_out(xs, ys, limit)
+    thin_x, thin_y = thin_out(xs, ys, limit=limit)
     size = -(-len(ys) // limit)
     weights = [len(ys[start : start + size]) for start in range(0, len(ys), size)]
     assert len(thin_x) <= limit
@@ -99,4 +99,4 @@ def test_thinning_keeps_the_mean_and_the_limit(ys: list[float], limit: int) -> N
 
 
 def test_few_points_are_not_thinned() -> None:
-    assert thin_out([1.0, 2.0], [5.0, None], 300) == ([1.0, 2.0], [5.0, None])
+    assert thin_out([1.0, 2.0], [5.0, None], limit=300) == ([1.0, 2.0], [5.0, None])

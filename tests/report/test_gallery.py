@@ -115,6 +115,7 @@ def test_lists_and_nothing_in_words() -> None:
     assert in_words(list(range(9))) == in_words(None) == ""
 
 
+@settings(deadline=None, max_examples=80)
 @given(BOX, BOX)
 def test_overlap_is_that_of_the_pixels(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> None:
     boards = np.zeros((2, 20, 20), dtype=bool)
@@ -146,7 +147,7 @@ def test_a_small_budget_takes_pairs_evenly(run: Run) -> None:
 
 
 def test_a_pair_with_one_reply_and_one_view(run: Run) -> None:
-    entry = pair_entry(run, "sft", _pair(), paths={})
+    entry = pair_entry(run, _pair(), name="sft", paths={})
     assert entry["replies"] == {"chosen": ["", [["Left.", 0]]]}
     assert entry["kind"] == "open"
     assert entry["regions"] == entry["hidden"] == entry["facts"] == []

@@ -156,6 +156,15 @@ def test_recipes_and_controls_have_colours_of_their_own(run: Run) -> None:
     assert colours(run) == [0, 3, 2, 1, 4]
 
 
+def test_alarms_that_models_share_are_listed_once(page: Path) -> None:
+    text = page.read_text(encoding="utf-8").partition('id="alarms"')[2].partition("</section>")[0]
+    assert text.count("no test image occurs in train") == 1
+    assert "all models" in text
+    warnings, _, quiet = text.partition("<details>")
+    assert re.findall(r"<td>([^<]+)</td>", warnings) == ["Base"]
+    assert "SFT, Control (mmedpo), mmedpo, fire_mpo" in quiet
+
+
 def test_stages_are_listed_as_they_run(page: Path) -> None:
     cost = page.read_text(encoding="utf-8").partition('id="cost"')[2]
     stages = re.findall(r'<th scope="row">([^<]+)</th>', cost)

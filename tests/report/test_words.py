@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medpref.report.words import KNOWN, headline, is_headline, metric_words, model_label, number, p_value
@@ -25,6 +25,7 @@ def test_number(value: float | None, options: dict[str, bool], text: str) -> Non
     assert number(value, **options) == text
 
 
+@settings(deadline=None, max_examples=80)
 @given(st.floats(-1, 1, allow_nan=False))
 def test_a_percentage_is_right_to_half_of_its_last_digit(value: float) -> None:
     assert abs(float(number(value, percent=True).replace("−", "-")) / 100 - value) <= 0.0005 + 1e-9
@@ -66,6 +67,10 @@ def test_model_label(name: str, label: str) -> None:
 def test_unit_and_direction(name: str, percent: bool, better: str) -> None:
     words = metric_words(name)
     assert (words.percent, words.better) == (percent, better)
+
+
+def test_acronyms_keep_their_capitals() -> None:
+    assert metric_words("finding_f1_present").label == "Finding F1 present"
 
 
 def test_a_slice_speaks_of_its_metric() -> None:

@@ -46,7 +46,7 @@ def test_failures_agree_with_the_estimates(run: Run) -> None:
 def test_entries_are_the_examples_that_some_model_got_wrong(run: Run) -> None:
     by_model = [judged(model) for model in run.models]
     held = wrong_answers(
-        run, by_model, Thumbnails(run.root, budget=10**7, side=64, open_image=open_picture), budget=10**7
+        run, by_model, thumbnails=Thumbnails(run.root, budget=10**7, side=64, open_image=open_picture), budget=10**7
     )
     wrong = {
         row.example

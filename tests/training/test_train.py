@@ -171,3 +171,18 @@ def test_cached_and_online_reference_agree(tmp_path: Path) -> None:
         )
     cached, online = (rows(tmp_path / mode) for mode in ("cached", "online"))
     assert [row["loss"] for row in cached] == pytest.approx([row["loss"] for row in online], rel=1e-4)
+
+
+def test_only_pairs_within_reach_are_read_and_the_control_reads_the_same(tmp_path: Path) -> None:
+    from medpref.stages import control_pairs
+    from medpref.training.train import within_reach
+
+    pairs = some_pairs(tmp_path)
+    short = FAST.model_copy(update={"steps": 1, "batch": 4})
+    kept = within_reach(pairs, short, seed=5)
+    assert len(kept) == 4
+    assert len({pair.views["clean"] for pair in kept}) == 2  # grouped: two whole images of two questions each
+    assert [pair.id for pair in within_reach(control_pairs(pairs), short, seed=5)] == [pair.id for pair in kept]
+    assert within_reach(pairs, FAST, seed=5) == pairs
+    counts = train(load_policy(POLICY), pairs, DPO, short, out=tmp_path / "t", root=tmp_path, seed=5, label="t")
+    assert counts["pairs"] == 4

@@ -15,6 +15,7 @@ import medpref
 from medpref import store
 from medpref.curation.assemble import Dropped, assemble
 from medpref.curation.builder import Builder, parse_builder
+from medpref.curation.chat_ahead import asked_ahead, bound, signature
 from medpref.curation.draft import Context
 from medpref.curation.finish import finish
 from medpref.curation.imported import adopt
@@ -24,6 +25,7 @@ from medpref.curation.pool import gather
 from medpref.curation.sampling import draw_samples, policy_sampler
 from medpref.curation.views import Views, image_pool
 from medpref.errors import DataError, RecipeError
+from medpref.models.chat import Roles
 from medpref.progress import track
 from medpref.schema import Example, OwnReply, PreferencePair
 from medpref.seeds import derive_seed
@@ -55,25 +57,39 @@ def build_pairs(
     held_out: Sequence[Example] = (),
     policy: Any = None,
     policy_hash: str = "",
+    roles: Roles = Roles(),
 ) -> dict[str, int]:
     """Write ``pairs.jsonl``, ``dropped.jsonl``, ``card.json`` and blobs into ``out``; returns counts.
 
     ``prefix`` is the folder's final name below ``root``. ``examples`` must be of the train split (DataError);
     ``held_out`` ones are only compared with, for the leak check. ``policy`` (a loaded `models.policy.Policy`, or a
-    callable that loads it) is needed by writers that sample; ``policy_hash`` goes into the provenance. A finished or
-    interrupted attempt with the same inputs in ``out`` is continued, one with other inputs is done again.
+    callable that loads it) is needed by writers that sample; ``policy_hash`` goes into the provenance. ``roles`` are
+    the language models that writers with ``by: chat`` and the judge ``chat_relevance`` ask. A finished or interrupted attempt with the same inputs in ``out`` is continued, one with other inputs is done again.
     """
     _refuse_held_out(examples)
-    parsed = [parse_builder(config, f"pairs[{index}]") for index, config in enumerate(builders)]
+    parsed = [bound(parse_builder(config, f"pairs[{index}]"), roles) for index, config in enumerate(builders)]
     _refuse_namesakes(parsed)
     told = [dict(one) for one in builders]
     key = store.digest(
-        [medpref.__version__, told, prefix, seed, policy_hash, [*examples], dict(own), [*imported], [*held_out]]
+        [
+            medpref.__version__,
+            told,
+            prefix,
+            seed,
+            policy_hash,
+            [*examples],
+            dict(own),
+            [*imported],
+            [*held_out],
+            signature(builders, roles),
+        ]
     )
     done = _finished(out, key)
     if done is not None:
         return done
-    context = replace(gather(examples, own, seed=seed, root=root, held_out=held_out), policy_hash=policy_hash)
+    context = replace(
+        gather(examples, own, seed=seed, root=root, held_out=held_out), policy_hash=policy_hash, roles=roles
+    )
     with store.Journal(out / JOURNAL) as journal:
         journal.get("inputs", lambda: key)
         sampler = policy_sampler(policy, root) if policy is not None else None
@@ -130,7 +146,9 @@ def _run(
     views = _views(builder, examples, place)
     rows: dict[str, Row] = {}
     made = 0
-    for pick in track(_picks(builder, eligible, mine), f"pairs {builder.name}"):
+    picks = _picks(builder, eligible, mine)
+    ready = asked_ahead(builder, picks, mine, made=lambda: made, done=journal.done)
+    for pick in track(ready, f"pairs {builder.name}", total=len(picks)):
         if builder.limit is not None and made >= builder.limit:
             break
         entry = f"{builder.name}/{pick.example.id}"

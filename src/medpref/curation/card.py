@@ -12,6 +12,7 @@ import numpy as np
 import medpref
 from medpref import store
 from medpref.curation.style import style_test
+from medpref.language.answers import normalise
 from medpref.language.diff import edit_share
 from medpref.schema import CHOSEN, CORRUPT, REJECTED, Example, PreferencePair
 
@@ -46,6 +47,9 @@ def summarise(pairs: Sequence[PreferencePair]) -> dict[str, Any]:
     both = [pair for pair in pairs if REJECTED in pair.replies]
     return {
         "kinds": _tally(pair.kind or "open" for pair in pairs),
+        "polarity": {
+            said: sum(normalise(p.replies[CHOSEN].text).split()[:1] == [said] for p in both) for said in ("no", "yes")
+        },
         "errors": _tally(str(pair.provenance.get("error", "unnamed")) for pair in both),
         "authors": {
             name: _tally(pair.replies[name].author or "unnamed" for pair in pairs if name in pair.replies)

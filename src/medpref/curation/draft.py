@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
+from medpref.models.chat import Roles
 from medpref.schema import Example, Fact, OwnReply, Reply
 from medpref.seeds import generator
 
@@ -37,7 +38,7 @@ class Context:
     vocabulary: the words of all answers. facts: the distinct present facts by finding. sentences: those of all
     reports by finding. near: the nearest other examples of each example with their distances.
     root: the run folder. held_patients: patients of other splits. policy_hash: of the policy that the
-    replies are from.
+    replies are from. roles: the language models bound for writers with ``by: chat``.
     """
 
     seed: int
@@ -54,6 +55,7 @@ class Context:
     root: Path = Path()
     held_patients: frozenset[str] = frozenset()
     policy_hash: str = ""
+    roles: Roles = Roles()
 
     def rng(self, purpose: str, example: Example) -> Rng:
         """A generator for one purpose and example, whatever the order of work."""

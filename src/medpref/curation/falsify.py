@@ -22,7 +22,7 @@ from medpref.language.edits import PREFERRED, Edit, edits, preferred
 from medpref.language.findings import polarities, sentences
 from medpref.language.presence import flip_decision
 from medpref.language.rewrite import replace
-from medpref.language.wording import recase, styled
+from medpref.language.wording import recase, styled, with_article
 from medpref.schema import Example
 
 LENGTH_SHARE, LENGTH_WORDS = 0.34, 2
@@ -130,7 +130,9 @@ def put_choice(text: str, said: str, choice: str) -> str | None:
     hit = re.search(rf"(?<!\w){re.escape(said.strip())}(?!\w)", text, re.IGNORECASE)
     if hit is None:
         return styled(choice, like=text) if len(text.split()) <= len(said.split()) + 1 else None
-    return text[: hit.start()] + recase(choice.strip(), old=hit.group(), text=text, canonical=said) + text[hit.end() :]
+    cased = recase(choice.strip(), old=hit.group(), text=text, canonical=said)
+    start, after = with_article(text, hit.start(), cased)
+    return text[:start] + after + text[hit.end() :]
 
 
 def _report(text: str, rng: Rng) -> Wrong:

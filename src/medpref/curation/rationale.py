@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import ClassVar, Literal
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Literal
 
+from medpref.curation.chat_hallucinate import hallucinate
+from medpref.curation.chat_rationale import CounterfactualRationale, counterfactual, factual, sentences_of
 from medpref.curation.draft import Context, Draft, Refused
 from medpref.curation.falsify import falsify
 from medpref.curation.rationale_text import Order, bearing, error_of, flip, render
@@ -20,21 +22,31 @@ OWN_WORDS = 3
 
 @WRITERS.add
 class Rationale(Frozen):
-    """The reference with a rationale from the facts that bear on the question; the answer comes first or last."""
+    """The reference with a rationale from the facts that bear on the question; the answer comes first or last.
+
+    ``by: chat``: the bound language model puts the facts into words.
+    """
 
     kind: Literal["rationale"] = "rationale"
     both: ClassVar[bool] = False
+    by: Literal["rules", "chat"] = "rules"
     answer: Order = "first"
 
     def write(self, example: Example, context: Context, *, role: str, other: Draft | None) -> Draft | Refused:
         facts = bearing(example, context.facts)
         if not facts:
             return Refused("no fact bears on this question")
-        text = render(facts, example.answer, self.answer)
+        text, told = render(facts, example.answer, self.answer), {}
+        if self.by == "chat":
+            written = factual(example, facts, self.answer, context)
+            if isinstance(written, Refused):
+                return written
+            text, told = written[0], {f"chat_{role}": written[1]}
         if Agreement().judge(example, text).value != 1.0:
             return Refused("the facts do not support the reference")
         notes = {"facts": [fact.model_dump(mode="json") for fact in facts], "order": self.answer}
-        return Draft({role: Reply(text=text, author="rationale")}, {"rationale": notes})
+        author = "chat" if self.by == "chat" else "rationale"
+        return Draft({role: Reply(text=text, author=author)}, {"rationale": notes, **told})
 
 
 @WRITERS.add
@@ -42,32 +54,70 @@ class Counterfactual(Frozen):
     """The chosen reply with one fact flipped, and the wrong answer that follows.
 
     Of a rationale: the policy's own wrong answer where one flipped fact supports it, else a written one; the length
-    stays within 15 % (two words at least). Of another reply: a rule-based wrong variant.
+    stays within 15 % (two words at least). Of another reply: a rule-based wrong variant. ``by: chat``: the bound
+    language model writes it; of a rationale it is asked to end in the policy's own wrong answer.
     """
 
     kind: Literal["counterfactual"] = "counterfactual"
     both: ClassVar[bool] = False
+    by: Literal["rules", "chat"] = "rules"
 
     def write(self, example: Example, context: Context, *, role: str, other: Draft | None) -> Draft | Refused:
         if other is None:
             return Refused("there is no chosen reply to flip a fact of")
         chosen, notes = other.replies[CHOSEN].text, other.notes.get("rationale")
+        if self.by == "chat" and notes is None:
+            return hallucinate(example, chosen, (), context, role=role)
+        if self.by == "chat":
+            return self._by_chat(example, context, role=role, other=other)
         if notes is None:
             made = falsify(example, chosen, context, purpose="counterfactual")
             if made is None:
                 return Refused("no plausible wrong reply")
             found = {"error": made.error, "made_by": made.author}
             return Draft({role: Reply(text=made.text, author=made.author)}, found)
-        facts = [Fact.model_validate(fact) for fact in notes["facts"]]
-        rng = context.rng("flip", example)
-        for answer, source in _wrong_answers(example, context):
-            flipped = flip(facts, example, answer, known=context.facts, rng=rng)
-            text = render(flipped, answer, notes["order"]) if flipped else ""
-            if flipped and _sound(example, chosen, text):
-                changed = [new.model_dump(mode="json") for old, new in zip(facts, flipped, strict=True) if old != new]
-                told = {"error": error_of(facts, flipped), "made_by": source, "flipped": changed}
-                return Draft({role: Reply(text=text, author="counterfactual")}, told)
-        return Refused("no wrong answer follows from flipping one fact")
+        found = _flipped(example, context, notes)
+        if found is None:
+            return Refused("no wrong answer follows from flipping one fact")
+        answer, source, facts, changed = found
+        text = render(changed, answer, notes["order"])
+        told = [new.model_dump(mode="json") for old, new in zip(facts, changed, strict=True) if old != new]
+        notes = {"error": error_of(facts, changed), "made_by": source, "flipped": told}
+        return Draft({role: Reply(text=text, author="counterfactual")}, notes)
+
+    def _by_chat(self, example: Example, context: Context, *, role: str, other: Draft) -> Draft | Refused:
+        notes = other.notes["rationale"]
+        own = [text for text, source in _wrong_answers(example, context) if source == "policy"]
+        return counterfactual(
+            example,
+            other.replies[CHOSEN].text,
+            context,
+            role=role,
+            order=notes["order"],
+            wrong=own[0] if own else None,
+            rule=lambda: _as_form(_flipped(example, context, notes)),
+            sound=_sound,
+        )
+
+
+Flipped = tuple[str, str, list[Fact], tuple[Fact, ...]]
+
+
+def _flipped(example: Example, context: Context, notes: Mapping[str, Any]) -> Flipped | None:
+    """A wrong answer, who made it, the facts, and the facts of which one is flipped so that they support it."""
+    facts = [Fact.model_validate(fact) for fact in notes["facts"]]
+    chosen, rng = render(facts, example.answer, notes["order"]), context.rng("flip", example)
+    for answer, source in _wrong_answers(example, context):
+        changed = flip(facts, example, answer, known=context.facts, rng=rng)
+        if changed and _sound(example, chosen, render(changed, answer, notes["order"])):
+            return answer, source, facts, changed
+    return None
+
+
+def _as_form(found: Flipped | None) -> CounterfactualRationale | None:
+    if found is None:
+        return None
+    return CounterfactualRationale(answer=found[0], rationale=sentences_of(found[3]), changed=error_of(*found[2:]))
 
 
 def _wrong_answers(example: Example, context: Context) -> Iterator[tuple[str, str]]:

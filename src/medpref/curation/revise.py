@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import ClassVar, Literal
 
+from medpref.curation.chat_correct import Correction, Revised, revise_by_chat
 from medpref.curation.draft import Context, Draft, Refused
 from medpref.curation.falsify import error_of, falsify, put_choice
 from medpref.judging.agreement import Agreement
@@ -33,34 +34,56 @@ SHORT_WORDS = 6
 class Correct(Frozen):
     """Both replies from the policy's own one: edited to be right where it is wrong, or wrong where it is right.
 
-    Of a reply of several sentences only the one that answers is kept, on both sides.
+    Of a reply of several sentences only the one that answers is kept, on both sides. ``by: chat``: the bound language
+    model finds it and edits it.
     """
 
     kind: Literal["correct"] = "correct"
     both: ClassVar[bool] = True
     of: str = "own"
+    by: Literal["rules", "chat"] = "rules"
 
     def write(self, example: Example, context: Context, *, role: str, other: Draft | None) -> Draft | Refused:
         held = context.own.get(example.id)
-        own = clause(example, held.text) if held else ""
-        if not own:
+        if held is None or not held.text.strip():
             return Refused("the policy gave no reply to this example")
-        right = Agreement().judge(example, own).value == 1.0
-        if right:
-            made = falsify(example, own, context, purpose="correct")
-            chosen, rejected, error = own, made.text if made else "", made.error if made else ""
-        else:
-            chosen, rejected, error = righted(example, own) or "", own, error_of(example, own)
-        if not (chosen and rejected):
-            return Refused("no minimal edit of the policy's reply " + ("makes it wrong" if right else "rights it"))
+        revised = (
+            revise_by_chat(example, held.text, context, rule=lambda: _as_form(revise(example, held.text, context)))
+            if self.by == "chat"
+            else revise(example, held.text, context)
+        )
+        if isinstance(revised, Refused):
+            return revised
+        own, right, edited, notes = revised
+        chosen, rejected = (own, edited) if right else (edited, own)
         complaint = unsound(example, chosen, rejected)
         if complaint:
             return Refused(complaint)
+        writer = "chat" if self.by == "chat" else "correct"
         replies = {
-            CHOSEN: Reply(text=chosen, author="policy" if right else "correct"),
-            REJECTED: Reply(text=rejected, author="correct" if right else "policy"),
+            CHOSEN: Reply(text=chosen, author="policy" if right else writer),
+            REJECTED: Reply(text=rejected, author=writer if right else "policy"),
         }
-        return Draft(replies, {"own_was_right": right, "error": error, "made_by": "correct"})
+        return Draft(
+            replies, {"own_was_right": right, "error": error_of(example, rejected), "made_by": writer, **notes}
+        )
+
+
+def revise(example: Example, reply: str, context: Context) -> Revised | Refused:
+    """The clause that answers, whether it is right, and its minimal edit by rules to be the other."""
+    own = clause(example, reply)
+    right = Agreement().judge(example, own).value == 1.0
+    made = falsify(example, own, context, purpose="correct") if right else None
+    edited = (made.text if made else None) if right else righted(example, own)
+    if not edited:
+        return Refused("no minimal edit of the policy's reply " + ("makes it wrong" if right else "rights it"))
+    return Revised(own, right, edited, {"error": made.error} if made else {})
+
+
+def _as_form(revised: Revised | Refused) -> Correction | None:
+    if isinstance(revised, Refused):
+        return None
+    return Correction(clause=revised.own, right=revised.right, edited=revised.edited)
 
 
 def clause(example: Example, own: str) -> str:

@@ -9,13 +9,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from medpref import store
 from medpref.curation.builder import Builder
 from medpref.curation.draft import Context
 from medpref.curation.write import Sample, plan_key
 from medpref.errors import RecipeError
+from medpref.imaging.decode import read_image, to_array
+from medpref.imaging.localize import whole
 from medpref.progress import track
-from medpref.schema import Example, OwnReply
+from medpref.registry import CORRUPTIONS
+from medpref.schema import CLEAN, CORRUPT, Example, OwnReply
+from medpref.seeds import generator
 
 BATCH = 32
 Sampler = Callable[[Sequence[Example], Sample, int], list[list[OwnReply]]]
@@ -28,7 +34,7 @@ def plans(builders: Sequence[Builder]) -> list[Sample]:
     for builder in builders:
         for writer in (builder.chosen, builder.rejected):
             plan = writer if isinstance(writer, Sample) else getattr(writer, "plan", None)
-            if plan is not None and plan.temperature > 0:
+            if plan is not None and (plan.temperature > 0 or plan.corrupt is not None):
                 found.setdefault(plan_key(plan), plan)
     return list(found.values())
 
@@ -71,12 +77,9 @@ def policy_sampler(policy: Any, root: Path) -> Sampler:
     loaded: list[Any] = []
 
     def sample(examples: Sequence[Example], plan: Sample, seed: int) -> list[list[OwnReply]]:
-        from medpref.imaging.decode import read_image
         from medpref.models.generate import Request, generate
 
-        requests = [
-            Request(one.id, tuple(read_image(ref.locate(root)) for ref in one.images), one.question) for one in examples
-        ]
+        requests = [Request(one.id, shown(one, plan, root, seed=seed), one.question) for one in examples]
         if not loaded:
             loaded.append(policy() if callable(policy) else policy)
         made = generate(
@@ -88,10 +91,27 @@ def policy_sampler(policy: Any, root: Path) -> Sampler:
             n=plan.n,
             seed=seed,
         )
-        decoding = f"temperature {plan.temperature:g}, top_p {plan.top_p:g}"
+        told = {
+            "decoding": f"temperature {plan.temperature:g}, top_p {plan.top_p:g}",
+            "view": CLEAN if plan.corrupt is None else CORRUPT,
+        }
         return [
-            [OwnReply(example=one.id, text=g.text, log_probs=tuple(g.log_probs), decoding=decoding) for g in group]
+            [OwnReply(example=one.id, text=g.text, log_probs=tuple(g.log_probs), **told) for g in group]
             for one, group in zip(examples, made, strict=True)
         ]
 
     return sample
+
+
+def shown(example: Example, plan: Sample, root: Path, *, seed: int) -> tuple[Image.Image, ...]:
+    """The images that the policy sees: the example's, each as a whole under the plan's corruption if it has one."""
+    images = tuple(read_image(ref.locate(root)) for ref in example.images)
+    if plan.corrupt is None:
+        return images
+    corruption = CORRUPTIONS.parse(plan.corrupt, where="writer 'sample', corrupt")
+    made = []
+    for index, array in enumerate(map(to_array, images)):
+        rng = generator(seed, "sample", plan_key(plan), example.id, str(index))
+        parameters = corruption.draw(array, whole(array, index=index, origin="sample"), rng)
+        made.append(Image.fromarray(corruption.apply(array, parameters)))
+    return tuple(made)

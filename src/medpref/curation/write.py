@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from medpref.curation.chat_hallucinate import hallucinate
 from medpref.curation.draft import Context, Draft, Refused
 from medpref.curation.falsify import error_of, falsify, is_wrong, targeted
 from medpref.judging.relevance import Relevance
@@ -32,11 +34,16 @@ class Reference(Frozen):
 
 @WRITERS.add
 class Sample(Frozen):
-    """A reply of the policy under alignment: its greedy one at temperature 0, else the first of ``n`` sampled ones."""
+    """A reply of the policy under alignment: its greedy one at temperature 0, else the first of ``n`` sampled ones.
+
+    With ``corrupt`` the policy is shown the whole image under that corruption (POVID, arXiv:2402.11411); the pair's
+    own views stay as they are.
+    """
 
     kind: Literal["sample"] = "sample"
     both: ClassVar[bool] = False
     name: str = "own"
+    corrupt: Mapping[str, Any] | None = Field(default=None, description="a corruption of the image it is shown")
     temperature: float = Field(default=0.0, ge=0)
     top_p: float = Field(default=1.0, gt=0, le=1)
     n: int = Field(default=1, gt=0)
@@ -53,7 +60,7 @@ class Sample(Frozen):
 
 def replies_of(plan: Sample, example: Example, context: Context) -> list[str]:
     """The policy's non-empty replies under a sampling plan: the greedy one, or those sampled for it beforehand."""
-    if plan.temperature == 0:
+    if plan.temperature == 0 and plan.corrupt is None:
         own = context.own.get(example.id)
         texts: tuple[str, ...] = (own.text,) if own else ()
     else:
@@ -71,11 +78,13 @@ class Hallucinate(Frozen):
     """MMedPO's text dispreference (arXiv:2412.06141, section 3.1): the policy's worst wrong reply, else a written one.
 
     Of the greedy reply and the ``n`` sampled ones, the one whose error matters most (the relevance judge), if it is
-    wrong and alike in length to the chosen reply; else a rule-based variant of the chosen reply.
+    wrong and alike in length to the chosen reply; else a rule-based variant of the chosen reply. ``by: chat``: the
+    bound language model chooses or writes it.
     """
 
     kind: Literal["hallucinate"] = "hallucinate"
     both: ClassVar[bool] = False
+    by: Literal["rules", "chat"] = "rules"
     n: int = Field(default=0, ge=0, description="sampled candidates besides the greedy reply")
     temperature: float = Field(default=1.0, gt=0)
     top_p: float = Field(default=1.0, gt=0, le=1)
@@ -93,6 +102,8 @@ class Hallucinate(Frozen):
         candidates += replies_of(self.plan, example, context) if self.plan else []
         fitting = sorted({styled(text, like=right) for text in candidates})
         wrong = [text for text in fitting if is_wrong(example, text, like=right)]
+        if self.by == "chat":
+            return hallucinate(example, right, wrong, context, role=role)
         if wrong:
             worst = max(wrong, key=lambda text: Relevance().judge(example, text).value or 0.0)
             told = {"error": error_of(example, worst), "made_by": "policy"}

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from medpref.engine import counters
-from medpref.engine.head import CHUNK_BYTES, accumulator, back, logits
+from medpref.engine.head import accumulator, back, chunks, logits
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,11 +22,10 @@ class Couples:
 
     first: Tensor
     second: Tensor
-    chunk_bytes: int = CHUNK_BYTES
+    chunk_bytes: int | None = None
 
-    def chunks(self, vocabulary: int, item: int) -> list[slice]:
-        size = max(1, self.chunk_bytes // (vocabulary * item * 6))
-        return [slice(start, start + size) for start in range(0, len(self.first), size)]
+    def parts(self, weight: Tensor, item: int) -> list[slice]:
+        return chunks(len(self.first), weight, 6, item=item, limit=self.chunk_bytes)
 
 
 def cross_divergence(hidden: Tensor, weight: Tensor, couples: Couples) -> Tensor:
@@ -42,7 +41,7 @@ class _Cross(torch.autograd.Function):
         keep, count = ctx.needs_input_grad[0], len(couples.first)
         value = hidden.new_zeros(count, dtype=accumulator(hidden.dtype))
         first, second = (value.new_zeros(count if keep else 0, hidden.shape[1]) for _ in range(2))
-        for part in couples.chunks(len(weight), value.element_size()):
+        for part in couples.parts(weight, value.element_size()):
             value[part], to_first, to_second = _compare(hidden, weight, couples, part)
             if keep:
                 first[part], second[part] = back(to_first, weight), back(to_second, weight)
@@ -76,7 +75,7 @@ def _compare(hidden: Tensor, weight: Tensor, couples: Couples, part: slice) -> t
 def _weight_gradient(hidden: Tensor, weight: Tensor, couples: Couples, up: Tensor) -> Tensor:
     to = accumulator(hidden.dtype)
     total = torch.zeros(weight.shape, dtype=to, device=weight.device)
-    for part in couples.chunks(len(weight), total.element_size()):
+    for part in couples.parts(weight, total.element_size()):
         _, to_first, to_second = _compare(hidden, weight, couples, part)
         counters.add(head_products=2 * len(to_first))
         total.addmm_(to_first.mul_(up[part, None]).t(), hidden[couples.first[part]].to(to))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -16,6 +18,7 @@ from torch import Tensor
 from medpref.store import digest
 
 Study = tuple[str, ...]
+PLACE = ("_name_or_path", "transformers_version")
 
 
 def tensors_digest(tensors: Iterable[Tensor]) -> str:
@@ -26,6 +29,12 @@ def tensors_digest(tensors: Iterable[Tensor]) -> str:
         state.update(f"{whole.dtype}{tuple(whole.shape)}".encode())
         state.update(whole.flatten().view(torch.uint8).numpy().data)
     return state.hexdigest()
+
+
+def config_text(config: Any) -> str:
+    """A model's configuration as text, without where it was loaded from and by which version."""
+    fields = {key: value for key, value in config.to_dict().items() if key not in PLACE}
+    return json.dumps(fields, sort_keys=True, default=str)
 
 
 class Budgeted:

@@ -28,7 +28,8 @@ from torch import Tensor
 
 from medpref.engine import counters
 
-CHUNK_BYTES = 64 << 20
+CHUNK_BYTES = {"cpu": 64 << 20, "cuda": 512 << 20}
+"""What the rows x vocabulary tensors of one chunk may take together; a GPU needs more rows to be kept busy."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +46,7 @@ class Ask:
     reference: Tensor | None = None
     reference_weight: Tensor | None = None
     collision_rows: Tensor | None = None
-    chunk_bytes: int = CHUNK_BYTES
+    chunk_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -90,17 +91,23 @@ def back(grad_logits: Tensor, weight: Tensor) -> Tensor:
     return _product(grad_logits, weight)
 
 
-def _chunks(ask: Ask, rows: int, vocabulary: int, item: int) -> list[tuple[int, int]]:
+def chunks(rows: int, weight: Tensor, live: int, *, item: int, limit: int | None) -> list[slice]:
+    """Rows in chunks whose ``live`` rows x vocabulary tensors stay within ``limit`` bytes (None: by device)."""
+    allowed = CHUNK_BYTES.get(weight.device.type, CHUNK_BYTES["cpu"]) if limit is None else limit
+    size = max(1, allowed // (len(weight) * item * live))
+    return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
+
+
+def _chunks(ask: Ask, rows: int, weight: Tensor, item: int) -> list[tuple[int, int]]:
     live = 3 + 3 * (ask.divergence_rows is not None) + (ask.collision_rows is not None)
-    size = max(1, ask.chunk_bytes // (vocabulary * item * live))
-    return [(start, min(start + size, rows)) for start in range(0, rows, size)]
+    return [(part.start, part.stop) for part in chunks(rows, weight, live, item=item, limit=ask.chunk_bytes)]
 
 
 class _Head(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, ask: Ask) -> tuple[Tensor, ...]:
         state = _State(hidden.detach(), weight.detach(), ask, keep=ctx.needs_input_grad[0])
-        for start, end in _chunks(ask, len(hidden), len(weight), state.log_prob.element_size()):
+        for start, end in _chunks(ask, len(hidden), weight, state.log_prob.element_size()):
             state.read(start, end)
         ctx.ask, ctx.train_weight = ask, ctx.needs_input_grad[1]
         ctx.save_for_backward(hidden, weight, *state.kept)
@@ -200,7 +207,7 @@ def _weight_gradient(hidden: Tensor, weight: Tensor, ask: Ask, up: tuple[Tensor,
     """The gradient with respect to a trained head: logits again by chunks, then ``grad_logits.T @ hidden``."""
     to = accumulator(hidden.dtype)
     total = torch.zeros(weight.shape, dtype=to, device=weight.device)
-    for start, end in _chunks(ask, len(hidden), len(weight), total.element_size()):
+    for start, end in _chunks(ask, len(hidden), weight, total.element_size()):
         z = logits(hidden[start:end], weight)
         grad = _logit_gradient(z.sub_(z.logsumexp(-1, keepdim=True)), weight, ask, up, (start, end))
         counters.add(head_products=end - start)

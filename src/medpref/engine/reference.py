@@ -21,7 +21,7 @@ from torch import Tensor
 from medpref.engine import counters
 from medpref.engine.edges import find_edges
 from medpref.engine.encode import EncodedBranch, EncodedPair
-from medpref.engine.features import tensors_digest
+from medpref.engine.features import config_text, tensors_digest
 from medpref.engine.forward import as_reference, head_weight, hidden_states, plan_for
 from medpref.engine.head import Ask, read_head
 from medpref.engine.images import ImageStore
@@ -172,7 +172,7 @@ def reference_key(policy: Policy) -> str:
         if not name.startswith(tuple(skipped)) and ".modules_to_save." not in name
     ]
     weights = tensors_digest(value for _, value in kept)
-    return digest([weights, str(policy.base.config.to_json_string()), policy.processor_hash()])
+    return digest([weights, config_text(policy.base.config), policy.processor_hash()])
 
 
 def _load(path: Path) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import Tensor, nn
 
 from medpref.engine import counters
-from medpref.engine.features import Budgeted, FeatureFiles, Study, tensors_digest
+from medpref.engine.features import Budgeted, FeatureFiles, Study, config_text, tensors_digest
 from medpref.models.policy import Policy
 from medpref.store import digest
 
@@ -81,7 +81,8 @@ class Vision:
         weights = self._weights(tower if kind == "towered" else (*tower, *projector))
         stamp = tuple((value.data_ptr(), value._version, value.dtype) for value in weights)
         if kind not in self._keys or self._keys[kind][0] != stamp:
-            made_of = [kind, tensors_digest(weights), self.policy.processor_hash()]
+            policy = self.policy
+            made_of = [kind, tensors_digest(weights), config_text(policy.base.config), policy.processor_hash()]
             self._keys[kind] = (stamp, digest(made_of))
         return self._keys[kind][1]
 

@@ -3,6 +3,7 @@
 from medpref.judging import (  # noqa: F401  (each registers its components)
     agreement,
     chat,
+    chat_relevance,
     confidence,
     exact,
     findings,

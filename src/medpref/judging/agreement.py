@@ -7,13 +7,14 @@ from typing import Literal
 from medpref.judging.exact import closed_choices
 from medpref.judging.findings import compare
 from medpref.judging.overlap import overlap
-from medpref.language.answers import contains, normalise, parse_closed
+from medpref.language.answers import contains, normalise, parse_closed, tokens
 from medpref.language.findings import mentions
 from medpref.registry import JUDGES
 from medpref.schema import Example, Frozen, Verdict
 
 SAME_WORDS_F1 = 0.75
 LISTED_WORDS = 8
+DENIALS = frozenset({"no", "not", "without", "never", "neither", "absent"})
 LISTED = frozenset({"finding", "device"})
 EXCLUSIVE = frozenset({"side", "zone", "severity", "size", "count", "plane", "modality", "sequence", "contrast"})
 
@@ -71,11 +72,9 @@ def _open(example: Example, reply: str) -> Verdict:
 
 
 def _words(reference: str, reply: str) -> Verdict:
-    if (
-        contains(reply, reference)
-        and not contains(reply, f"no {reference}")
-        and not contains(reply, f"not {reference}")
-    ):
+    if bool(DENIALS & set(tokens(reference))) != bool(DENIALS & set(tokens(reply))):
+        return Verdict(0.0, "one of both denies")
+    if contains(reply, reference):
         return Verdict(1.0, "contains the reference")
     f1 = overlap(reference, reply).f1
     return Verdict(float(f1 >= SAME_WORDS_F1), f"token F1 {f1:.2f}")

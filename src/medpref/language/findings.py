@@ -130,7 +130,9 @@ def owner(text: str, mention: Mention, subjects: Sequence[Mention]) -> Mention |
     if preceding and following:
         between = text[preceding[-1].end : mention.start]
         return preceding[-1] if cues.TIES.search(between) and not cues.PARTS.search(between) else following[0]
-    return (following or preceding[::-1] or [None])[0]
+    if following:
+        return following[0]
+    return preceding[-1] if preceding else None
 
 
 def polarities(text: str) -> dict[str, Polarity]:

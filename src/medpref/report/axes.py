@@ -11,7 +11,7 @@ Place = Callable[[float], float]
 STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
-def ticks(low: float, high: float, count: int = 4) -> list[float]:
+def ticks(low: float, high: float, *, count: int = 4) -> list[float]:
     """About ``count`` round numbers (1, 2, 2.5 or 5 times a power of ten) that enclose ``[low, high]``.
 
     >>> ticks(0.0, 9.0)
@@ -27,13 +27,13 @@ def ticks(low: float, high: float, count: int = 4) -> list[float]:
     return [float(f"{index * step:.12g}") for index in range(first, last + 1)]
 
 
-def ticks_inside(low: float, high: float, count: int = 4) -> list[float]:
+def ticks_inside(low: float, high: float, *, count: int = 4) -> list[float]:
     """Round numbers within ``[low, high]``, for an axis that ends where the data end; whole ones from a width of 5 on.
 
     >>> ticks_inside(0.5, 11.5)
     [5.0, 10.0]
     """
-    marks = [mark for mark in ticks(low, high, count) if low <= mark <= high]
+    marks = [mark for mark in ticks(low, high, count=count) if low <= mark <= high]
     return [mark for mark in marks if high - low < 5 or mark == int(mark)]
 
 
@@ -54,8 +54,9 @@ def tick_text(value: float) -> str:
     return text.replace("-", "−")
 
 
-def linear(low: float, high: float, start: float, end: float) -> Place:
-    """The map that takes ``low`` to ``start`` and ``high`` to ``end`` (in SVG units)."""
+def linear(values: tuple[float, float], units: tuple[float, float]) -> Place:
+    """The linear map that takes a range of values to a range of SVG units, first to first and last to last."""
+    (low, high), (start, end) = values, units
     scale = (end - start) / (high - low)
     return lambda value: start + (value - low) * scale
 
@@ -85,7 +86,7 @@ def axis_y(marks: Sequence[float], place: Place, *, left: float, right: float) -
     return "".join(parts)
 
 
-def frame(width: float, height: float, name: str, *, parts: Sequence[str]) -> Markup:
+def frame(width: float, height: float, *, name: str, parts: Sequence[str]) -> Markup:
     """The figure: ``name`` is what a screen reader says."""
     size = f'width="{width:g}" height="{height:g}" viewBox="0 0 {width:g} {height:g}"'
     return Markup(f'<svg class="fig" role="img" aria-label="{escape(name)}" {size}>{"".join(parts)}</svg>')

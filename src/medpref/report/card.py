@@ -102,7 +102,9 @@ def _marked(reply: Reply) -> float:
 def _lengths(pairs: Sequence[PreferencePair]) -> Markup | None:
     words = [(name, _words(pairs, name)) for name in (CHOSEN, REJECTED)]
     edges = _edges([count for _, held in words for count in held], whole=True)
-    series = [_binned(name, held, edges, index) for index, (name, held) in enumerate(words, start=1) if held]
+    series = [
+        _binned(name, held, edges=edges, colour=index) for index, (name, held) in enumerate(words, start=1) if held
+    ]
     return histogram("reply lengths", series, x_label="words") if series else None
 
 
@@ -110,7 +112,9 @@ def _weights(pairs: Sequence[PreferencePair]) -> Markup | None:
     weights = [pair.weight for pair in pairs]
     if len(set(weights)) < 2:
         return None
-    return histogram("pair weights", [_binned("", weights, _edges(weights, whole=False), 3)], x_label="weight")
+    return histogram(
+        "pair weights", [_binned("", weights, edges=_edges(weights, whole=False), colour=3)], x_label="weight"
+    )
 
 
 def _edges(values: Sequence[float], *, whole: bool) -> list[float]:
@@ -124,7 +128,7 @@ def _edges(values: Sequence[float], *, whole: bool) -> list[float]:
     return [float(edge) for edge in np.linspace(low, high, BINS + 1)]
 
 
-def _binned(label: str, values: Sequence[float], edges: Sequence[float], colour: int) -> Series:
+def _binned(label: str, values: Sequence[float], *, edges: Sequence[float], colour: int) -> Series:
     counts, _ = np.histogram(values, bins=edges)
     return Series(label, list(edges), counts.tolist(), colour)
 
@@ -149,4 +153,4 @@ def _scalar(value: Any) -> str:
 
 def recorded_label(name: str) -> str:
     """A dotted name of ``card.json`` for a reader."""
-    return sentence(name.replace(".", ": ")).replace("auc", "AUC")
+    return sentence(name.replace(".", ": "))

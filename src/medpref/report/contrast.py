@@ -75,7 +75,7 @@ def contrasts(run: Run) -> list[Contrast]:
     for held in run.comparisons:
         couples.setdefault((held.a, held.b), []).append(held)
     place = {model.name: index for index, model in enumerate(run.models)}
-    found = (_contrast(a, b, rows) for (a, b), rows in couples.items())
+    found = (_contrast(couple, rows) for couple, rows in couples.items())
     return sorted(found, key=lambda held: (_importance(held), place.get(held.a, len(place)), held.a, held.b))
 
 
@@ -97,7 +97,7 @@ def outcome(held: Comparison, words: Words) -> Outcome:
     return "better" if up == (words.better == "higher") else "worse"
 
 
-def _contrast(a: str, b: str, rows: Sequence[Comparison]) -> Contrast:
+def _contrast(couple: tuple[str, str], rows: Sequence[Comparison]) -> Contrast:
     names = [row.metric.partition("@")[0] for row in rows]
     first = {name: place for place, name in enumerate(headline(names, limit=len(names)))}
     ordered = sorted(rows, key=lambda row: first.get(row.metric.partition("@")[0], len(first)))
@@ -107,7 +107,7 @@ def _contrast(a: str, b: str, rows: Sequence[Comparison]) -> Contrast:
     parts = sorted((row for row in ordered if "@" in row.metric and is_headline(row.metric)), key=_part_of)
     shortcut = [row for row in parts if "@shortcut=" in row.metric]
     slices = [row for row in parts if row not in shortcut]
-    return Contrast(a, b, *(_drawn(part) for part in (overall, shortcut, further, slices)))
+    return Contrast(*couple, *(_drawn(part) for part in (overall, shortcut, further, slices)))
 
 
 def _part_of(held: Comparison) -> str:

@@ -35,17 +35,17 @@ def panels(arm: Arm) -> list[Panel]:
     """Loss, each term, rewards and log-probabilities of one arm, then the optimiser's; absent ones are left out."""
     terms = sorted({key for row in arm.steps for key in row if key.startswith("terms/")})
     groups = [TOGETHER[0], *((f"Term: {key.removeprefix('terms/')}", (key,)) for key in terms), *TOGETHER[1:], *LAST]
-    found = (_panel(title, keys, arm.steps) for title, keys in groups)
+    found = (_panel(title, keys, rows=arm.steps) for title, keys in groups)
     return [panel for panel in found if panel is not None]
 
 
-def _panel(title: str, keys: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Panel | None:
+def _panel(title: str, keys: Sequence[str], *, rows: Sequence[Mapping[str, Any]]) -> Panel | None:
     series = []
     for index, key in enumerate(keys):
         held = [row for row in rows if key in row and "step" in row]
         ys = [_finite(row[key]) for row in held]
         if any(y is not None for y in ys):
-            xs, ys = thin_out([float(row["step"]) for row in held], ys, POINTS)
+            xs, ys = thin_out([float(row["step"]) for row in held], ys, limit=POINTS)
             series.append(Series(sentence(key.rsplit("/", 1)[-1]), xs, ys, _colour(key, index)))
     if not series:
         return None

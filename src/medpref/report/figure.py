@@ -41,25 +41,25 @@ def forest(title: str, rows: Sequence[Interval]) -> Markup:
     """Points with intervals on one axis, one row a model."""
     left, right, top = FOREST_LABELS, FOREST_WIDTH - 14, 6
     ends = [end for row in rows for end in (row.low, row.high, row.value)]
-    marks = ticks(min(ends), max(ends), 4)
+    marks = ticks(min(ends), max(ends))
     bottom = top + FOREST_ROW * len(rows)
-    place = linear(marks[0], marks[-1], left, right)
+    place = linear((marks[0], marks[-1]), (left, right))
     parts = [axis_x(marks, place, top=top, bottom=bottom)]
     for index, row in enumerate(rows):
         y = top + FOREST_ROW * (index + 0.5)
         label = escape(row.label if len(row.label) <= 21 else row.label[:20] + "…")
         parts.append(f'<text class="lab" x="{left - 12}" y="{y + 4:.1f}" text-anchor="end">{label}</text>')
-        parts.append(_whisker(place, row, y))
+        parts.append(_whisker(row, place, y=y))
     spoken = "; ".join(f"{row.label} {row.value:.3g} ({row.low:.3g} to {row.high:.3g})" for row in rows)
-    return frame(FOREST_WIDTH, bottom + 22, f"{title}: {spoken}", parts=parts)
+    return frame(FOREST_WIDTH, bottom + 22, name=f"{title}: {spoken}", parts=parts)
 
 
 def strip(row: Interval, span: tuple[float, float]) -> Markup:
     """One difference with its interval on an axis shared by a table's rows; the line marks zero. Decorative."""
-    place = linear(*span, 4, STRIP_WIDTH - 4)
+    place = linear(span, (4, STRIP_WIDTH - 4))
     x = place(0)
     zero = f'<line class="zero" x1="{x:.1f}" x2="{x:.1f}" y1="1" y2="{STRIP_HEIGHT - 1}"/>'
-    body = zero + _whisker(place, row, STRIP_HEIGHT / 2)
+    body = zero + _whisker(row, place, y=STRIP_HEIGHT / 2)
     size = f'width="{STRIP_WIDTH}" height="{STRIP_HEIGHT}" viewBox="0 0 {STRIP_WIDTH} {STRIP_HEIGHT}"'
     return Markup(f'<svg class="strip" {size} aria-hidden="true">{body}</svg>')
 
@@ -68,21 +68,21 @@ def chart(title: str, series: Sequence[Series], *, x_label: str = "step") -> Mar
     """Curves over steps; from 40 values on, a moving mean over a tenth of them is drawn over the thin values."""
     xs = [x for held in series for x in held.xs]
     ys = [y for held in series for y in held.ys if y is not None]
-    place_x, place_y, parts = _plane((min(xs), max(xs)), ticks(min(ys), max(ys), 4), x_label)
+    place_x, place_y, parts = _plane((min(xs), max(xs)), ticks(min(ys), max(ys)), x_label=x_label)
     for held in series:
         many = sum(y is not None for y in held.ys) >= THICK_FROM
-        parts.append(_curve(held, held.ys, place_x, place_y, css="thin" if many else ""))
+        parts.append(_curve(held, held.ys, places=(place_x, place_y), css="thin" if many else ""))
         if many:
-            parts.append(_curve(held, moving_mean(held.ys, len(held.ys) // 10), place_x, place_y, css=""))
+            parts.append(_curve(held, moving_mean(held.ys, len(held.ys) // 10), places=(place_x, place_y), css=""))
     spoken = "; ".join(f"{held.label or title} {_first_last(held.ys)}" for held in series)
-    return frame(CHART_WIDTH, CHART_HEIGHT, f"{title} by {x_label}: {spoken}", parts=parts)
+    return frame(CHART_WIDTH, CHART_HEIGHT, name=f"{title} by {x_label}: {spoken}", parts=parts)
 
 
 def histogram(title: str, series: Sequence[Series], *, x_label: str) -> Markup:
     """Counts a bin, one outline a series: ``xs`` are the edges (one more than the counts ``ys``)."""
     edges = [x for held in series for x in held.xs]
     most = max((y or 0 for held in series for y in held.ys), default=0)
-    place_x, place_y, parts = _plane((min(edges), max(edges)), ticks(0, most or 1, 3), x_label)
+    place_x, place_y, parts = _plane((min(edges), max(edges)), ticks(0, most or 1, count=3), x_label=x_label)
     bottom = place_y(0)
     for held in series:
         path = [f"M{place_x(held.xs[0]):.1f} {bottom:.1f}"]
@@ -92,7 +92,7 @@ def histogram(title: str, series: Sequence[Series], *, x_label: str) -> Markup:
         path.append(f"L{place_x(held.xs[-1]):.1f} {bottom:.1f}Z")
         parts.append(f'<path class="area s{held.series}" d="{"".join(path)}"/>')
     total = "; ".join(f"{held.label or title} {sum(y or 0 for y in held.ys):g} in all" for held in series)
-    return frame(CHART_WIDTH, CHART_HEIGHT, f"Histogram of {title}: {total}", parts=parts)
+    return frame(CHART_WIDTH, CHART_HEIGHT, name=f"Histogram of {title}: {total}", parts=parts)
 
 
 def moving_mean(ys: Sequence[float | None], window: int) -> list[float | None]:
@@ -109,7 +109,7 @@ def moving_mean(ys: Sequence[float | None], window: int) -> list[float | None]:
     return smooth
 
 
-def thin_out(xs: Sequence[float], ys: Sequence[float | None], limit: int) -> tuple[list[float], list[float | None]]:
+def thin_out(xs: Sequence[float], ys: Sequence[float | None], *, limit: int) -> tuple[list[float], list[float | None]]:
     """At most ``limit`` points: means over consecutive bins of equal size (a bin of gaps is a gap)."""
     size = -(-len(xs) // limit) or 1
     out_x: list[float] = []
@@ -122,18 +122,19 @@ def thin_out(xs: Sequence[float], ys: Sequence[float | None], limit: int) -> tup
     return out_x, out_y
 
 
-def _plane(across: tuple[float, float], up: Sequence[float], x_label: str) -> tuple[Place, Place, list[str]]:
+def _plane(across: tuple[float, float], up: Sequence[float], *, x_label: str) -> tuple[Place, Place, list[str]]:
     """The two scales of a chart and its axes; x ends where the data end, y at a round number."""
     right, top, bottom = CHART_WIDTH - 12, 8, CHART_HEIGHT - 36
     low, high = across if across[0] < across[1] else (across[0], across[0] + 1)
-    place_x, place_y = linear(low, high, CHART_LEFT, right), linear(up[0], up[-1], bottom, top)
+    place_x, place_y = linear((low, high), (CHART_LEFT, right)), linear((up[0], up[-1]), (bottom, top))
     middle = (CHART_LEFT + right) / 2
     label = f'<text class="tick" x="{middle:.0f}" y="{CHART_HEIGHT - 4}" text-anchor="middle">{escape(x_label)}</text>'
     axes = axis_y(up, place_y, left=CHART_LEFT, right=right)
-    return place_x, place_y, [axes, axis_x(ticks_inside(low, high, 5), place_x, top=bottom, bottom=bottom), label]
+    return place_x, place_y, [axes, axis_x(ticks_inside(low, high, count=5), place_x, top=bottom, bottom=bottom), label]
 
 
-def _curve(held: Series, ys: Sequence[float | None], place_x: Place, place_y: Place, *, css: str) -> str:
+def _curve(held: Series, ys: Sequence[float | None], *, places: tuple[Place, Place], css: str) -> str:
+    place_x, place_y = places
     pen, path = "M", []
     for x, y in zip(held.xs, ys, strict=True):
         if y is not None:
@@ -142,7 +143,7 @@ def _curve(held: Series, ys: Sequence[float | None], place_x: Place, place_y: Pl
     return f'<path class="curve s{held.series} {css}" d="{"".join(path)}"/>'
 
 
-def _whisker(place: Place, row: Interval, y: float) -> str:
+def _whisker(row: Interval, place: Place, *, y: float) -> str:
     bar = f'<line class="bar" x1="{place(row.low):.1f}" x2="{place(row.high):.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
     return f'<g class="mark s{row.series}">{bar}<circle cx="{place(row.value):.1f}" cy="{y:.1f}" r="4"/></g>'
 

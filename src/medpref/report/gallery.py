@@ -26,9 +26,11 @@ def gallery(run: Run, thumbnails: Thumbnails, *, budget: int) -> dict[str, Any]:
     """Entries of all pair sets, as many as fit; ``total`` counts all pairs, ``paths`` holds each outline once."""
     paths: dict[str, int] = {}
     pairs = [(held.name, pair) for held in run.pair_sets for pair in held.pairs]
-    chosen = fit(pairs, lambda item: pair_entry(run, *item, paths=paths), budget=budget)
+    chosen = fit(pairs, lambda item: pair_entry(run, item[1], name=item[0], paths=paths), budget=budget)
     for (_, pair), entry in track(spread_over(chosen), "pictures of pairs", total=len(chosen)):
-        entry["views"] = {name: _pictures(pair, name, thumbnails) for name in sorted(pair.views, key=_clean_first)}
+        entry["views"] = {
+            name: _pictures(pair, name, thumbnails=thumbnails) for name in sorted(pair.views, key=_clean_first)
+        }
     entries = sorted((entry for _, entry in chosen), key=lambda entry: not is_pictured(entry))
     return {
         "entries": entries,
@@ -39,7 +41,7 @@ def gallery(run: Run, thumbnails: Thumbnails, *, budget: int) -> dict[str, Any]:
     }
 
 
-def pair_entry(run: Run, name: str, pair: PreferencePair, *, paths: dict[str, int]) -> Entry:
+def pair_entry(run: Run, pair: PreferencePair, *, name: str, paths: dict[str, int]) -> Entry:
     """One pair of the set ``name`` as JSON-able data, without its pictures; outlines are added to ``paths``."""
     regions = regions_of(pair, run.dataset.examples.get(pair.example))
     return {
@@ -83,7 +85,7 @@ def _clean_first(view: str) -> tuple[bool, str]:
     return view != CLEAN, view
 
 
-def _pictures(pair: PreferencePair, view: str, thumbnails: Thumbnails) -> list[list[Any]]:
+def _pictures(pair: PreferencePair, view: str, *, thumbnails: Thumbnails) -> list[list[Any]]:
     clean = pair.views[CLEAN]
     comparable = view != CLEAN and len(clean) == len(pair.views[view])
     return [thumbnails.view(clean[index] if comparable else None, ref) for index, ref in enumerate(pair.views[view])]

@@ -74,16 +74,16 @@ def _thin(line: list[Point], tolerance_px: float) -> list[Point]:
     while todo:
         start, end = todo.pop()
         inner = range(start + 1, end)
-        worst = max(inner, key=lambda index: _distance(line[index], line[start], line[end]), default=None)
-        if worst is not None and _distance(line[worst], line[start], line[end]) > tolerance_px:
+        worst = max(inner, key=lambda index: _distance(line[index], (line[start], line[end])), default=None)
+        if worst is not None and _distance(line[worst], (line[start], line[end])) > tolerance_px:
             kept.add(worst)
             todo += [(start, worst), (worst, end)]
     return [line[index] for index in sorted(kept)]
 
 
-def _distance(point: Point, start: Point, end: Point) -> float:
+def _distance(point: Point, segment: tuple[Point, Point]) -> float:
     """Distance of a point from a segment."""
-    (px, py), (ax, ay), (bx, by) = point, start, end
+    (px, py), ((ax, ay), (bx, by)) = point, segment
     length2 = (bx - ax) ** 2 + (by - ay) ** 2
     along = 0.0 if length2 == 0 else min(1.0, max(0.0, ((px - ax) * (bx - ax) + (py - ay) * (by - ay)) / length2))
     return math.hypot(px - ax - along * (bx - ax), py - ay - along * (by - ay))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,8 @@ from medpref.report.gallery import gallery
 from medpref.report.read import read_run
 from medpref.report.template import render, source_of
 from medpref.report.thumbnail import OpenImage, Thumbnails, open_picture
-from medpref.report.values import Run, is_control, is_synthetic
-from medpref.report.words import is_headline, model_label
+from medpref.report.values import Alarm, Run, is_control, is_synthetic
+from medpref.report.words import is_headline, model_label, sentence
 from medpref.report.wrong import failures, judged, wrong_answers
 
 PAGE = "index.html"
@@ -46,7 +46,7 @@ def write_report(root: Path, out: Path, *, open_image: OpenImage = open_picture)
     """
     run = read_run(root)
     by_model = [judged(model) for model in run.models]
-    pictures, pairs, wrong = _browsers(run, by_model, open_image)
+    pictures, pairs, wrong = _browsers(run, by_model, open_image=open_image)
     script = "\n".join(source_of(f"script/{name}") for name in SCRIPTS)
     script = f"(() => {{\n'use strict';\n{script}}})();"
     html = render(
@@ -92,7 +92,6 @@ def _context(run: Run) -> dict[str, Any]:
     results = table.results(run)
     main = results.only(lambda row: is_headline(row.key))
     compared = contrasts(run)
-    alarms = [(model.name, alarm) for model in run.models for alarm in model.alarms]
     return {
         "run": run,
         "title": title_of(run),
@@ -106,8 +105,8 @@ def _context(run: Run) -> dict[str, Any]:
         "kinds": table.by_kind(run)[:MOST_TABLES],
         "shortcut": table.only(slices, lambda row: row.key.startswith("shortcut=")),
         "slices": table.only(slices, lambda row: not row.key.startswith("shortcut=")),
-        "warnings": [held for held in alarms if held[1].level != "ok"],
-        "quiet": [held for held in alarms if held[1].level == "ok"],
+        "warnings": _alarms(run, lambda alarm: alarm.level != "ok"),
+        "quiet": _alarms(run, lambda alarm: alarm.level == "ok"),
         "arms": [(arm, panels(arm)) for arm in run.arms],
         "cards": [card_of(held) for held in run.pair_sets],
         "seconds": _seconds(run),
@@ -147,6 +146,17 @@ def _split_text(run: Run, split: str) -> str:
     return f"{run.dataset.splits[split]:,} of {run.dataset.patients.get(split, 0):,} patients"
 
 
+def _alarms(run: Run, wanted: Callable[[Alarm], bool]) -> list[tuple[str, str, str]]:
+    """``(alarm, what was found, models)``; what was found alike in several models is said once."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for model in run.models:
+        for alarm in filter(wanted, model.alarms):
+            said = (sentence(alarm.name), alarm.text or str(alarm.value))
+            found.setdefault(said, []).append(model_label(model.name))
+    every = len(run.models)
+    return [(*said, "all models" if len(names) == every > 1 else ", ".join(names)) for said, names in found.items()]
+
+
 def _forests(run: Run) -> list[tuple[str, str, Any]]:
     """``(label, note, figure)`` of each headline metric that has intervals."""
     found = []
@@ -177,13 +187,13 @@ def _stage_place(stage: str) -> tuple[int, str]:
 
 
 def _browsers(
-    run: Run, by_model: list[Any], open_image: OpenImage
+    run: Run, by_model: list[Any], *, open_image: OpenImage
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """The pictures of both browsers (under one key space), the gallery's and the wrong-answer browser's entries."""
     side = SMALL_SIDE if sum(len(held.pairs) for held in run.pair_sets) > MANY else LARGE_SIDE
     some = int(PICTURE_BYTES * WRONG_PICTURES)
     thumbnails = Thumbnails(run.root, budget=some, side=side, open_image=open_image)
-    wrong = wrong_answers(run, by_model, thumbnails, budget=WRONG_BYTES)
+    wrong = wrong_answers(run, by_model, thumbnails=thumbnails, budget=WRONG_BYTES)
     thumbnails.extend(PICTURE_BYTES - some)
     pairs = gallery(run, thumbnails, budget=PAIR_BYTES)
     return thumbnails.pictures, pairs, wrong

@@ -53,6 +53,9 @@ KNOWN: dict[str, Words] = {
 SHARES = ("accuracy", "rate", "recall", "precision", "f1", "share", "reliance", "exact", "correct", "bleu", "rouge")
 LOWER = ("error", "unparsed", "unsupported", "contradict", "hallucinat", "ece", "brier", "perplexity")
 NEITHER = ("yes_rate", "blind", "wrong_image", "length", "distinct", "constant")
+ACRONYMS = {
+    word.lower(): word for word in ("F1", "AUC", "MCC", "BLEU", "ROUGE", "METEOR", "CIDEr", "ECE", "AUROC", "KL")
+}
 HEADLINE = (
     "overall_accuracy",
     "overall_accuracy@shortcut=broken",
@@ -119,6 +122,7 @@ def sentence(name: str) -> str:
     'Mean change px'
     """
     text = name.replace("_", " ").replace("/", ": ").replace("-", " ").strip()
+    text = " ".join(ACRONYMS.get(word, word) for word in text.split(" "))
     return text[:1].upper() + text[1:]
 
 

@@ -14,7 +14,7 @@ from medpref.report.budget import fit, spread_over
 from medpref.report.gallery import is_pictured, region_entries
 from medpref.report.thumbnail import Thumbnails
 from medpref.report.values import Evaluated, Run
-from medpref.report.words import metric_words, model_label
+from medpref.report.words import metric_words, model_label, part_label
 from medpref.schema import Example, VerdictRow
 
 LEADING = ("closed_accuracy", "open_exact", "accuracy", "exact", "correct", "report_findings", "finding_f1", "open_f1")
@@ -71,13 +71,13 @@ def failures(run: Run, by_model: Sequence[dict[str, Judged]]) -> list[Failures]:
 
 
 def wrong_answers(
-    run: Run, by_model: Sequence[dict[str, Judged]], thumbnails: Thumbnails, *, budget: int
+    run: Run, by_model: Sequence[dict[str, Judged]], *, thumbnails: Thumbnails, budget: int
 ) -> dict[str, Any]:
     """Entries of the examples that some model got wrong, as many as fit; ``total`` counts all of them."""
     paths: dict[str, int] = {}
     seen = dict.fromkeys(example for held in by_model for example, answer in held.items() if answer.wrong)
     examples = [run.dataset.examples[example] for example in seen if example in run.dataset.examples]
-    chosen = fit(examples, lambda example: wrong_entry(example, by_model, paths), budget=budget)
+    chosen = fit(examples, lambda example: wrong_entry(example, by_model, paths=paths), budget=budget)
     for example, entry in spread_over(chosen):
         entry["views"] = {"clean": [thumbnails.view(None, ref) for ref in example.images]}
     entries = sorted((entry for _, entry in chosen), key=lambda entry: not is_pictured(entry))
@@ -90,14 +90,14 @@ def wrong_answers(
     }
 
 
-def wrong_entry(example: Example, by_model: Sequence[dict[str, Judged]], paths: dict[str, int]) -> dict[str, Any]:
+def wrong_entry(example: Example, by_model: Sequence[dict[str, Judged]], *, paths: dict[str, int]) -> dict[str, Any]:
     """One example as JSON-able data, without its pictures; ``replies`` are in the models' order, null for none."""
     return {
         "id": example.id,
         "kind": example.kind,
         "question": example.question,
         "answer": example.answer,
-        "tags": ", ".join(f"{key} {value}" for key, value in example.tags.items()),
+        "tags": ", ".join(part_label(f"{key}={value}") for key, value in example.tags.items()),
         "regions": region_entries(example.regions, paths),
         "replies": [_reply_entry(held.get(example.id)) for held in by_model],
     }

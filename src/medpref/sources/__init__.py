@@ -1,3 +1,15 @@
 """Raw data -> Example. Importing it fills the registry of sources."""
 
-from medpref.sources import dicom_folder, jsonl, pack, phantom  # noqa: F401  (each registers its components)
+from medpref.sources import (  # noqa: F401  (each registers its components)
+    dicom_folder,
+    hub,
+    iu_xray,
+    jsonl,
+    mimic_cxr,
+    pack,
+    path_vqa,
+    phantom,
+    slake,
+    vqa_med,
+    vqa_rad,
+)

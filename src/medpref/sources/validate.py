@@ -13,6 +13,7 @@ from typing import Any
 from medpref.errors import DataError
 from medpref.schema import SPLITS
 from medpref.sources.checks import Checked, Images, Standing, check_example, check_pair, check_row
+from medpref.sources.layouts import recognise, whole_problems
 from medpref.sources.pack import Pack
 from medpref.sources.problem import Problem
 from medpref.sources.rows import iter_rows
@@ -25,7 +26,8 @@ PARENTS_SEARCHED = 4
 def validate(path: Path, *, root: Path | None = None) -> list[Problem]:
     """Every problem of a file, or of our formats' files in a folder; row by row, then those of the whole file.
 
-    A run folder's examples and pairs are looked at; a pack is loaded once, which finds its first problem only.
+    A run folder's examples and pairs are looked at; a pack or a published data set in its authors' layout is loaded
+    once, which finds its first problem only, and then its leaks between splits.
 
     ``root`` is the run folder that image paths of examples and pairs are relative to (default: the nearest folder
     above the file under which one of its images exists). DataError where there is nothing to validate.
@@ -33,6 +35,8 @@ def validate(path: Path, *, root: Path | None = None) -> list[Problem]:
     path = Path(path)
     if path.is_dir() and (path / PACK).exists():
         return list(_pack_problems(path))
+    if path.is_dir() and (source := recognise(path)) is not None:
+        return list(whole_problems(source))
     files = [path]
     if path.is_dir():
         files = [file for name in FORMATS for file in sorted(path.glob(name))] or sorted(path.glob("*.jsonl"))

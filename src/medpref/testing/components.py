@@ -44,13 +44,13 @@ def check_component(component: BaseModel) -> None:
     kind = type(component).model_fields["kind"].default
     try:
         check_value(component)
-        if registry.noun == "term":
-            _check_term(component)
-        elif registry.noun in VERBS:
+        if registry.noun in VERBS:
             with tempfile.TemporaryDirectory() as folder:
                 VERBS[registry.noun](component, make_studies(Path(folder)))
     except AssertionError as broken:
         raise AssertionError(f"{registry.noun} {kind!r} {broken}") from None
+    if registry.noun == "term":
+        _check_term(component)
 
 
 def registry_of(cls: type[BaseModel]) -> Registry:

@@ -18,11 +18,11 @@ from medpref.models.policy import Policy, save_policy
 from medpref.objectives.objective import Objective
 from medpref.progress import track
 from medpref.recipe import Train
-from medpref.schema import PreferencePair
+from medpref.schema import CLEAN, PreferencePair
 from medpref.seeds import derive_seed
 from medpref.training.adapter import prepare
 from medpref.training.log import StepLog, last_complete
-from medpref.training.sampler import ImageSampler
+from medpref.training.sampler import ImageSampler, order
 from medpref.training.trainer import PreferenceTrainer, Task
 
 SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
@@ -45,6 +45,7 @@ def train(
     """
     if not pairs:
         raise DataError(label, given="no pairs to train on", expected="at least one", todo="look at dropped.jsonl")
+    pairs = within_reach(pairs, settings, seed=seed)
     images = ImageStore(policy, cache=out / "features")
     needs = objective.needs
     encoded = [encode_pair(policy, pair, root, needs, images) for pair in track(pairs, f"{label}: read pairs")]
@@ -58,6 +59,24 @@ def train(
         shutil.rmtree(leftover, ignore_errors=True)
     trained = sum(p.numel() for p in policy.model.parameters() if p.requires_grad)
     return {"pairs": len(pairs), "steps": trainer.state.global_step, "trained_parameters": trained}
+
+
+def within_reach(pairs: Sequence[PreferencePair], settings: Train, *, seed: int) -> list[PreferencePair]:
+    """The pairs that ``steps`` steps will read: all of them, or where that is less than an epoch, its first ones.
+
+    What is never read needs neither encoding nor a reference. Depends on the images, seed and settings alone, so an arm
+    and its matched control read the same pairs.
+    """
+    reach = settings.batch * (settings.steps or len(pairs))
+    if reach >= len(pairs):
+        return list(pairs)
+    kept = order(image_groups(pairs), seed=seed, epoch=0, grouped=settings.group_by_image)[:reach]
+    return [pairs[index] for index in sorted(kept)]
+
+
+def image_groups(pairs: Sequence[PreferencePair]) -> list[str]:
+    """The clean image of each pair, by content: what a sampler groups by."""
+    return [pair.views[CLEAN][0].sha256 for pair in pairs]
 
 
 def _reference(
@@ -91,8 +110,7 @@ def _trainer(
         if torn != resumed:
             shutil.rmtree(torn)
     log = StepLog(out / "steps.jsonl", resumed_step=int(resumed.name.rsplit("-", 1)[1]) if resumed else 0)
-    groups = [pair.views["clean"][0].sha256 for pair in pairs]
-    sampler = ImageSampler(groups, seed=seed, grouped=settings.group_by_image)
+    sampler = ImageSampler(image_groups(pairs), seed=seed, grouped=settings.group_by_image)
     trainer = PreferenceTrainer(
         task, sampler=sampler, args=_arguments(settings, out=out, seed=seed), callbacks=[log, Progress(label)]
     )

@@ -26,6 +26,9 @@ function startGallery(root) {
     filters.set = { label: 'Pair set', choices: choicesOf(entries, (e) => e.set, 'all'), keep: (e, value) => e.set === value };
   }
   filters.kind = { label: 'Question type', choices: choicesOf(entries, (e) => e.kind, 'all'), keep: (e, value) => e.kind === value };
+  const seen = (entry) => Object.keys(entry.views).join(' and ');
+  const views = choicesOf(entries, seen, 'all');
+  if (views.length > 2) filters.views = { label: 'Views', choices: views, keep: (e, value) => seen(e) === value };
   const tick = make('input', { type: 'checkbox', checked: true, onchange: () => root.classList.toggle('bare', !tick.checked) });
   const options = [make('label', { class: 'tick' }, tick, 'Outline regions')];
   return pager({ root, name: 'Preference pairs', entries, filters, perPage: 6, render: pairItem, options });

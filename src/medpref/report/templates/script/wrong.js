@@ -2,6 +2,13 @@
 
 const STATES = { right: ['✓', 'right', 'fine'], wrong: ['✗', 'wrong', 'warn'], none: ['–', 'not judged', ''] };
 
+function replyText(text) {
+  if (!text.trim()) return make('span', { class: 'empty' }, 'empty reply');
+  if (text.length <= 500) return text;
+  return make('span', {}, text.slice(0, 300) + '… ',
+    make('details', {}, make('summary', {}, `all ${text.length.toLocaleString('en')} characters`), text));
+}
+
 function wrongItem(entry, filters) {
   const { models, paths } = data('wrong');
   const rows = entry.replies.map((reply, index) => {
@@ -11,7 +18,7 @@ function wrongItem(entry, filters) {
     const why = [reason, metric ? `(${metric})` : ''].filter(Boolean).join(' ');
     return make('tr', { class: models[index][0] === filters.model ? 'picked' : null },
       make('th', { scope: 'row' }, models[index][1]),
-      make('td', {}, text, why ? make('span', { class: 'by' }, why) : null),
+      make('td', {}, replyText(text), why ? make('span', { class: 'by' }, why) : null),
       make('td', {}, make('span', { class: 'state ' + css }, make('span', { 'aria-hidden': 'true' }, sign), ' ' + word)));
   });
   const head = make('thead', {}, make('tr', {}, ...['Model', 'Reply', 'Verdict'].map((name) => make('th', { scope: 'col' }, name))));

@@ -1,0 +1,1 @@
+"""What the benchmarks share: models of a given shape, workloads as token ids, arms, counters, rounds."""

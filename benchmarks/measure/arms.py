@@ -1,0 +1,70 @@
+"""Which arms a workload has, and the least work that its objective can be computed with."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Any
+
+from measure.naive import Naive
+from measure.ours import Ours
+from measure.theirs import Theirs, tune
+from measure.workloads import Data, Workload
+from medpref.models.policy import Policy
+
+OWN_HEAD_EVERY = 4
+"""TRL's own CPU head is no baseline (it scores every position), so it is timed in every fourth round only."""
+
+
+@dataclass
+class Bench:
+    """A workload with its data and the policy that every arm starts from. ``tried`` are TRL's micro-batches."""
+
+    policy: Policy
+    workload: Workload
+    data: Data
+    settings: argparse.Namespace
+    tried: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """The arms that this workload has on this device."""
+        views = len(self.workload.views)
+        cuda = self.settings.device == "cuda"
+        names = ["trl_default", "trl_tuned"] if find_spec("trl") else []
+        names += ["trl_own_head"] if names and not cuda and views == 1 else []
+        names += ["naive"] if views > 1 or not names else []
+        names += ["plain", "online", "cold", "warm"]
+        return [name for name in names if not self.settings.arms or name in (*self.settings.arms, "warm")]
+
+    def every(self, name: str) -> int:
+        """An arm runs in every n-th round."""
+        return OWN_HEAD_EVERY if name == "trl_own_head" else 1
+
+
+def make_arms(bench: Bench) -> dict[str, Any]:
+    """The arms by name, each with adapters, optimiser and caches of its own over the same frozen weights."""
+    given, settings = (bench.policy, bench.workload, bench.data), bench.settings
+    arms: dict[str, Any] = {}
+    for name in bench.names:
+        if name == "naive":
+            arms[name] = Naive(*given)
+        elif name == "trl_tuned":
+            micro = settings.micro or _tuned(bench)
+            arms[name] = Theirs(*given, checkpointing=False, micro=micro)
+        elif name.startswith("trl"):
+            arms[name] = Theirs(*given, own_head=name == "trl_own_head")
+        else:
+            how = {"backend": "plain" if name == "plain" else settings.backend, "max_tokens": settings.max_tokens}
+            arms[name] = Ours(*given, online=name == "online", **how)
+    return arms
+
+
+def _tuned(bench: Bench) -> int:
+    best, seconds = tune(bench.policy, bench.workload, bench.data)
+    said = ", ".join(f"{micro}: {value:.2f} s" for micro, value in seconds.items())
+    sys.stderr.write(f"  TRL without checkpointing, seconds a pair by micro-batch: {said}\n")
+    bench.tried |= {"best": best, "seconds_a_pair": {str(micro): value for micro, value in seconds.items()}}
+    return best

@@ -1,0 +1,1 @@
+"""A grid's cells carried out, and a leaderboard that claims what its intervals allow."""

@@ -1,0 +1,1 @@
+"""Peers' preference formats, both ways: TRL, LLaMA-Factory, ms-swift, MMedPO, RRPO, and our own."""

@@ -1,0 +1,109 @@
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from medpref.curation.features import bags, features, thumbnail, unit
+from medpref.curation.nearest import chosen, distances, random_distances, search, space, stacked
+from medpref.errors import RecipeError
+
+from .studies import train_split
+
+WEIGHTS = {"image": 1.0, "question": 0.5, "findings": 2.0}
+
+
+def made(seed: int, count: int = 30):
+    rng = np.random.default_rng(seed)
+    rows = {
+        "image": unit(rng.standard_normal((count, 8)).astype(np.float32)),
+        "question": unit(rng.random((count, 5)).astype(np.float32)),
+        "findings": (rng.random((count, 6)) < 0.4).astype(np.float32),
+    }
+    return space(rows, WEIGHTS, np.random.default_rng(0))
+
+
+def by_hand(where, q: int, g: int) -> float:
+    total = 0.0
+    for name, rows in where.rows.items():
+        if name == "findings":
+            raw = float(np.mean(rows[q] != rows[g]))
+        else:
+            raw = 1 - float(np.dot(rows[q].astype(float), rows[g].astype(float)))
+        total += where.weights[name] * (raw - where.scales[name].mean) / where.scales[name].std
+    return total
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 8))
+def test_search_is_exact(seed: int, k: int) -> None:
+    where = made(seed)
+    rows = range(30)
+    barred = {row: frozenset({row, (row + 1) % 30}) for row in rows}
+    found = search(where, rows, rows, k=k, barred=barred)
+    for q in (0, 7, 29):
+        everything = sorted((by_hand(where, q, g), g) for g in rows if g not in barred[q])
+        assert [g for g, _ in found[q]] == [g for _, g in everything[:k]]
+        assert [d for _, d in found[q]] == pytest.approx([d for d, _ in everything[:k]])
+
+
+def test_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    where = made(3)
+    barred = {row: frozenset({row}) for row in range(30)}
+    whole = search(where, range(30), range(30), k=4, barred=barred)
+    monkeypatch.setattr("medpref.curation.nearest.CHUNK", 7)
+    assert search(where, range(30), range(30), k=4, barred=barred) == whole
+
+
+def test_stacked_rows_have_the_same_distances_up_to_a_constant() -> None:
+    where = made(5)
+    everything = np.arange(30)
+    exact = distances(where, everything, everything)
+    rows = stacked(where).astype(np.float64)
+    squared = ((rows[:, None] - rows[None]) ** 2).sum(axis=2)
+    offset = exact - squared
+    assert offset == pytest.approx(np.full_like(offset, offset[0, 1]), abs=1e-4)
+
+
+def test_each_distance_is_standardised_over_random_pairs() -> None:
+    where = made(1, 400)
+    values = random_distances(where, np.random.default_rng(1))
+    assert values.mean() == pytest.approx(0, abs=0.15)
+    # independent features: variance is the sum of squared weights
+    assert values.std() == pytest.approx(np.sqrt(1 + 0.25 + 4), rel=0.1)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("faiss") is None, reason="FAISS is not installed")
+def test_faiss_finds_what_exact_search_finds() -> None:
+    where = made(9)
+    barred = {row: frozenset({row}) for row in range(30)}
+    exact = search(where, range(30), range(30), k=5, barred=barred, index="exact")
+    assert search(where, range(30), range(30), k=5, barred=barred, index="faiss") == exact
+
+
+def test_faiss_is_refused_where_it_cannot_serve() -> None:
+    where = made(2)
+    negative = where._replace(weights={**where.weights, "image": -1.0})
+    assert chosen("auto", negative) == "exact"
+    with pytest.raises(RecipeError, match="a negative weight"):
+        chosen("faiss", negative)
+
+
+def test_features_of_examples(tmp_path: Path) -> None:
+    examples = train_split(tmp_path, patients=2)
+    rows = features(examples, tmp_path, ("image", "question", "rationale", "findings"))
+    assert {name: len(values) for name, values in rows.items()} == dict.fromkeys(rows, 18)
+    assert np.linalg.norm(rows["image"], axis=1) == pytest.approx(np.ones(18), abs=1e-5)
+    assert np.array_equal(rows["image"][0], rows["image"][1])
+    assert not np.array_equal(rows["image"][0], rows["image"][9])
+    assert np.array_equal(rows["question"][0], rows["question"][9])
+    assert rows["findings"].sum() == 18
+
+
+def test_an_even_image_and_an_empty_text_are_zero_rows_not_nan() -> None:
+    from PIL import Image
+
+    assert thumbnail(Image.new("L", (40, 30), 7)).tolist() == [0.0] * 256
+    assert bags([""]).sum() == 0
