@@ -9,11 +9,13 @@ from importlib.util import find_spec
 from typing import Any
 
 from measure.naive import Naive
-from measure.ours import Ours
+from measure.ours import Ours, adapted
 from measure.theirs import Theirs, tune
 from measure.workloads import Data, Workload
 from medpref.models.policy import Policy
+from medpref.training.cost import read_load, read_sizes, training_work
 
+ARMS = ("trl_default", "trl_tuned", "trl_own_head", "naive", "plain", "online", "cold", "layered", "warm")
 OWN_HEAD_EVERY = 4
 """TRL's own CPU head is no baseline (it scores every position), so it is timed in every fourth round only."""
 
@@ -36,7 +38,7 @@ class Bench:
         names = ["trl_default", "trl_tuned"] if find_spec("trl") else []
         names += ["trl_own_head"] if names and not cuda and views == 1 else []
         names += ["naive"] if views > 1 or not names else []
-        names += ["plain", "online", "cold", "warm"]
+        names += ["plain", "online", "cold", "layered", "warm"]
         return [name for name in names if not self.settings.arms or name in (*self.settings.arms, "warm")]
 
     def every(self, name: str) -> int:
@@ -58,7 +60,7 @@ def make_arms(bench: Bench) -> dict[str, Any]:
             arms[name] = Theirs(*given, own_head=name == "trl_own_head")
         else:
             how = {"backend": "plain" if name == "plain" else settings.backend, "max_tokens": settings.max_tokens}
-            arms[name] = Ours(*given, online=name == "online", **how)
+            arms[name] = Ours(*given, online=name == "online", layered=name == "layered", **how)
     return arms
 
 
@@ -68,3 +70,14 @@ def _tuned(bench: Bench) -> int:
     sys.stderr.write(f"  TRL without checkpointing, seconds a pair by micro-batch: {said}\n")
     bench.tried |= {"best": best, "seconds_a_pair": {str(micro): value for micro, value in seconds.items()}}
     return best
+
+
+def floor_flops(bench: Bench) -> float:
+    """The FLOPs that no exact method can save: every distinct token once forward and backward, attention over what it
+    sees (two products forward, four backward), and the vocabulary products of the rows that are read.
+
+    Features and the reference are counted as known.
+    """
+    sizes, needs = read_sizes(adapted(bench.policy)), bench.workload.objective.needs
+    works = [training_work(sizes, read_load(pairs, needs)) for pairs in bench.data.steps]
+    return sum(work.linears + work.attention * 12 / 14 + work.head for work in works)

@@ -18,16 +18,18 @@ from medpref.engine.reference import ReferenceCache
 from medpref.engine.score import Reference, score
 from medpref.models.policy import Policy
 from medpref.objectives.objective import Objective
+from medpref.training.planner import checkpoint_layers
 from medpref.training.trainer import count
 
 LEARNING_RATE = 1e-4
 
 
 def adapted(policy: Policy, *, seed: int = 1) -> Policy:
-    """A twin of the policy with its adapter, the same for every arm."""
+    """A twin of the policy with its adapter, the same for every arm, in the weights' own dtype."""
     mine = twin(policy)
     torch.manual_seed(seed)
-    return Policy(get_peft_model(mine.base, lora(mine)), mine.processor, mine.family, mine.spec)
+    model = get_peft_model(mine.base, lora(mine), autocast_adapter_dtype=False)
+    return Policy(model, mine.processor, mine.family, mine.spec)
 
 
 def optimiser_of(model: torch.nn.Module) -> torch.optim.Optimizer:
@@ -44,18 +46,23 @@ def finish(model: torch.nn.Module, optimiser: torch.optim.Optimizer) -> None:
 
 @dataclass
 class Ours:
-    """One arm. ``backend`` is an attention back end; ``online`` reads the reference live in every step."""
+    """One arm. ``backend`` is an attention back end; ``online`` reads the reference live in every step;
+    ``layered`` runs each layer again in backward, as TRL does by default.
+    """
 
     policy: Policy
     workload: Workload
     data: Data
     backend: str = "auto"
     online: bool = False
+    layered: bool = False
     max_tokens: int = 16384
     objective: Objective = field(init=False)
 
     def __post_init__(self) -> None:
         self.policy = adapted(self.policy)
+        if self.layered:
+            checkpoint_layers(self.policy)
         self.objective = self.workload.objective
         self.optimiser = optimiser_of(self.policy.model)
         self.folder = Path(tempfile.mkdtemp(prefix="medpref-bench-"))
@@ -120,4 +127,3 @@ class Ours:
 
     def close(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
-

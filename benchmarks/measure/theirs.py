@@ -91,6 +91,8 @@ class Theirs:
         for name, value in self.trainer.model.named_parameters():
             if value.requires_grad:
                 value.data.copy_(start[name].data)
+                if not self.checkpointing:  # tuned: adapters in the weights' dtype, as ours
+                    value.data = value.data.to(self.policy.base.dtype)
         self.model = self._as_trained()
         self.optimiser = optimiser_of(self.trainer.model)
         self.batches = self._collate()

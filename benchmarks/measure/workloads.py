@@ -118,7 +118,9 @@ def make(workload: Workload, shape: Shape, folder: Path, *, seed: int = 0) -> Da
     """Random tokens and random images (never zeros, which some matrix kernels run faster on)."""
     rng = generator(seed, "workload", workload.name)
     count = 1 + max(n for q in workload.questions for n in (q.image, q.corrupt) if n is not None)
-    images = tuple(_image(folder / f"{workload.name}-{n}.png", rng, edge=shape.side * shape.patch_px) for n in range(count))
+    images = tuple(
+        _image(folder / f"{workload.name}-{n}.png", rng, edge=shape.side * shape.patch_px) for n in range(count)
+    )
     steps, texts, number = [], [], 0
     for step in workload.steps:
         pairs, rows = [], []

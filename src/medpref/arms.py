@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from medpref import stages, store
+from medpref.models.chat import NOBODY
 from medpref.recipe import Recipe, Train
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ def start(run: Run, examples: str) -> None:
 
 def curate(run: Run, examples: str) -> dict[str, str]:
     """pairs/NAME for each recipe that makes pairs (once for equal builders); returns their hashes by recipe name."""
+    from medpref.curation.chat_ahead import signature
+
     begin = run.arms[-1]
     aligned = [(recipe, checked) for recipe, checked in zip(run.recipes, run.checked, strict=True) if aligns(recipe)]
     own: dict[str, str] = {}
@@ -68,6 +71,7 @@ def curate(run: Run, examples: str) -> dict[str, str]:
         if equal is not None:
             hashes[recipe.name], run.pairs[recipe.name] = hashes[equal], equal
             continue
+        asked = {"judge": told} if (told := signature(recipe.pairs, run.roles)) else {}
         with run.attempt(recipe.name):
             manifest = stages.pairs_stage(
                 run.root,
@@ -77,8 +81,10 @@ def curate(run: Run, examples: str) -> dict[str, str]:
                 imported_hash=examples if wanted else "",
                 policy=begin.spec,
                 inputs={"examples": examples, "policy": begin.hash}
-                | (own if any(map(_reads_own, checked.builders)) else {}),
+                | (own if any(map(_reads_own, checked.builders)) else {})
+                | asked,
                 seed=run.config.seed,
+                roles=run.roles if asked else NOBODY,
             )
             hashes[recipe.name] = store.digest(run.note(f"pairs/{recipe.name}", manifest)["inputs"])
             made[key] = run.pairs[recipe.name] = recipe.name

@@ -39,6 +39,14 @@ def run(
     strict: Annotated[bool, typer.Option(help="warnings are errors")] = False,
     until: Annotated[str, typer.Option(help="examples, sft, curate, train, evaluate or report")] = "report",
     plugin: Plugin = None,
+    judge: Annotated[
+        list[str] | None, typer.Option(help="rules, local:MODEL, openai:URL#MODEL or replay:FILE; again for a panel")
+    ] = None,
+    service_is_mine: Annotated[
+        bool, typer.Option("--service-is-mine", help="the judge's service may read credentialed data")
+    ] = False,
+    prompts: Annotated[Path | None, typer.Option(help="a folder of your own prompts for the judge")] = None,
+    chat_cache: Annotated[Path | None, typer.Option(help="where answers are kept; .chat beside the run folder")] = None,
 ) -> None:
     """All stages: data, SFT, pairs, alignment, evaluation, report. Finished ones are skipped."""
     from medpref.run import DEFAULT_RECIPES, STEPS, RunConfig
@@ -54,6 +62,10 @@ def run(
         overrides=tuple(set_ or ()),
         control=control,
         strict=strict,
+        judge=tuple(judge or ()),
+        service_is_mine=service_is_mine,
+        prompts=str(prompts.resolve()) if prompts else "",
+        chat_cache=str(chat_cache.resolve()) if chat_cache else "",
     )
     _carry_out(config, out, until)
 

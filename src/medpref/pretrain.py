@@ -33,9 +33,10 @@ TRAIN = {
 
 
 def pretrain(name: str, *, out: Path, studies: int, steps: int, rounds: int, seed: int) -> dict[str, Any]:
-    """Train one base in rounds (fresh films, a fresh learning-rate cycle each), evaluate and ship it; returns its card."""
+    """Train one base in rounds (fresh films and a learning-rate cycle each), evaluate and ship it; returns its card."""
     settings = [f"sft.{key}={value}" for key, value in TRAIN.items()] + [f"sft.steps={steps}"]
-    policy, seconds = f"tiny:{name}@random:{seed}", {}
+    policy = f"tiny:{name}@random:{seed}"
+    seconds: dict[str, float] = {}
     for index in range(rounds):
         config = RunConfig(
             recipes=("sft",),

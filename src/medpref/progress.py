@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -13,7 +13,7 @@ SECONDS_BETWEEN_LINES = 5.0
 
 def track(items: Iterable[Item], label: str, *, total: int | None = None) -> Iterator[Item]:
     """Yield the items while showing how many are done, how fast, and what remains."""
-    count = total if total is not None else (len(items) if hasattr(items, "__len__") else None)
+    count = total if total is not None else (len(items) if isinstance(items, Sized) else None)
     if sys.stderr.isatty():
         yield from _bar(items, label, count)
     else:

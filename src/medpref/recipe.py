@@ -47,6 +47,9 @@ class Train(Frozen):
     max_tokens_per_batch: int = Field(default=16384, gt=0, description="trie nodes per micro-step")
     group_by_image: bool = True
     reference: Literal["cached", "online"] = "cached"
+    checkpointing: Literal["auto", "none", "layer"] = Field(
+        default="auto", description="layer: run each layer again in backward, to hold less; auto: where it would not fit"
+    )
     save_every: int = Field(default=50, gt=0, description="optimiser steps between checkpoints")
 
 

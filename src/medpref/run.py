@@ -14,6 +14,7 @@ import medpref
 from medpref import stages, store
 from medpref.arms import Arm, align, curate, evaluate, start
 from medpref.errors import MedprefError, RecipeError
+from medpref.models.chat import NOBODY, Roles
 from medpref.recipe import Recipe, load_recipe, set_key
 from medpref.registry import SOURCES
 from medpref.schema import Frozen
@@ -34,7 +35,8 @@ class Variant(Frozen):
 class RunConfig(Frozen):
     """What was asked for: enough to carry the run out again. Stored as ``run.json``.
 
-    ``recipes`` are shipped names or files, or names of ``variants``; ``overrides`` are of all of them.
+    ``recipes`` are shipped names or files, or names of ``variants``; ``overrides`` are of all of them. ``judge`` names
+    the models that recipes may ask (``roles``), ``prompts`` a folder of the user's own prompts for them.
     """
 
     recipes: tuple[str, ...]
@@ -45,6 +47,10 @@ class RunConfig(Frozen):
     overrides: tuple[str, ...] = ()
     control: bool = True
     strict: bool = False
+    judge: tuple[str, ...] = ()
+    service_is_mine: bool = False
+    prompts: str = ""
+    chat_cache: str = ""
 
 
 @dataclass
@@ -53,6 +59,7 @@ class Run:
 
     ``pairs`` says in which folder of ``pairs/`` a recipe's pairs lie: recipes with equal builders share one.
     ``failures`` takes the one-line error of each recipe that failed; None = the first failure ends the run.
+    ``roles`` are the language models bound by ``--judge``.
     """
 
     config: RunConfig
@@ -65,6 +72,7 @@ class Run:
     seconds: dict[str, float] = field(default_factory=dict)
     pairs: dict[str, str] = field(default_factory=dict)
     failures: dict[str, str] | None = None
+    roles: Roles = NOBODY
 
     @contextlib.contextmanager
     def attempt(self, name: str) -> Iterator[None]:
@@ -116,13 +124,14 @@ def prepare(config: RunConfig, root: Path, say: Callable[[str], None]) -> Run:
     """The run with every recipe loaded and checked; nothing is written and no model is loaded."""
     from medpref.check import check
     from medpref.models.fingerprint import require_policy
+    from medpref.roles import bind_roles
 
     to_source = [text.removeprefix("source.") for text in config.overrides if text.startswith("source.")]
-    to_recipe = [text for text in config.overrides if not text.startswith("source.")]
+    to_recipe = [text for text in config.overrides if not text.startswith(("source.", "judge."))]
     recipes = [_recipe(config, name, to_recipe) for name in config.recipes]
     source = parse_source(config.source, to_source)
     require_policy(config.policy)
-    run = Run(config, root, recipes, [], source, say)
+    run = Run(config, root, recipes, [], source, say, roles=bind_roles(config, root, recipes))
     for recipe in recipes:
         checked = check(recipe, source_has_pairs=run.has_pairs, strict=config.strict)
         run.checked.append(checked)
@@ -166,6 +175,10 @@ def carry_out(
     run = prepare(config, root, say)
     run.failures = failures
     manifest = run.note("examples", stages.examples_stage(root, run.source, seed=config.seed))
+    if run.roles.chats:
+        from medpref.roles import refuse_outside
+
+        refuse_outside(run.roles, stages.load_examples(root))
     store.write_json(root / "run.json", {**config.model_dump(mode="json"), "medpref": medpref.__version__})
     last = STEPS.index(until)
     if last >= STEPS.index("sft"):

@@ -11,11 +11,13 @@ from typing import Any
 
 from medpref import store
 from medpref.errors import DataError
+from medpref.models.chat import NOBODY, Roles
 from medpref.recipe import Evaluation, Train
 from medpref.schema import CHOSEN, CLEAN, SPLITS, Example, OwnReply, PreferencePair, Reply
 from medpref.seeds import generator
 
 EXAMPLES, REPLIES, PAIRS, TRAIN, EVAL, REPORT = "examples", "replies", "pairs", "train", "eval", "report"
+READ_AS_TEXT = {".jsonl", ".json", ".csv", ".txt", ".parquet"}
 Manifest = dict[str, Any]
 
 
@@ -47,14 +49,11 @@ def examples_stage(root: Path, source: Any, *, seed: int) -> Manifest:
 
 
 def _fingerprint(source: Any) -> list[list[Any]]:
-    """Name, size and time of the user's files a source reads: a changed file is read again."""
+    """Name, size and time of the text files a source reads: a changed file is read again."""
     paths = [Path(getattr(source, field)) for field in ("folder", "file") if getattr(source, field, None)]
-    files = [
-        file
-        for path in paths
-        for file in (sorted([*path.glob("*.jsonl"), *path.glob("*.csv")]) if path.is_dir() else [path])
-    ]
-    return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files if file.exists()]
+    files = [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
+    kept = [file for file in files if file.suffix in READ_AS_TEXT and file.is_file()]
+    return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in kept]
 
 
 def sft_pairs(examples: Iterable[Example]) -> list[PreferencePair]:
@@ -127,8 +126,8 @@ def replies_stage(root: Path, *, policy: str, policy_hash: str, seed: int, batch
         loaded = load_policy(policy)
         with store.Journal(out / "journal.jsonl") as journal:
             for start in track(range(0, len(examples), batch), "own replies"):
-                chunk = examples[start : start + batch]
-                journal.get(str(start), lambda chunk=chunk: _reply(loaded, chunk, root, seed=seed))
+                if str(start) not in journal.done:
+                    journal.put(str(start), _reply(loaded, examples[start : start + batch], root, seed=seed))
             rows = [row for start in range(0, len(examples), batch) for row in journal.done[str(start)]]
         store.write_lines(out / "replies.jsonl", rows)
         (out / "journal.jsonl").unlink()
@@ -162,16 +161,20 @@ def pairs_stage(
     inputs: Mapping[str, Any],
     policy: str,
     seed: int,
+    roles: Roles = NOBODY,
 ) -> Manifest:
     """pairs/NAME/: what the builders make of the train examples, and the source's own pairs where asked for.
 
-    ``policy`` is loaded only where a writer samples from it; its hash is ``inputs["policy"]``.
+    ``policy`` is loaded only where a writer samples from it; its hash is ``inputs["policy"]``. ``roles`` are the
+    language models that the builders may ask.
     """
 
     def work(out: Path) -> Mapping[str, Any]:
         from medpref.curation.build import build_pairs
         from medpref.models.policy import load_policy
+        from medpref.roles import spent
 
+        before = spent(roles)
         examples = load_examples(root)
         replies = root / REPLIES / "replies.jsonl"
         own = store.read_lines(replies, OwnReply) if "replies" in inputs else []
@@ -188,6 +191,7 @@ def pairs_stage(
             held_out=[example for example in examples if example.split != "train"],
             policy=lambda: load_policy(policy),
             policy_hash=str(inputs["policy"]),
+            roles=roles,
         )
         if not counts.get("pairs"):
             raise DataError(
@@ -196,7 +200,7 @@ def pairs_stage(
                 expected="at least one",
                 todo=f"look at the reasons in {out / 'dropped.jsonl'}",
             )
-        return counts
+        return counts | spent(roles, since=before)
 
     full = {**inputs, "builders": [dict(builder) for builder in builders], "imported": imported_hash, "seed": seed}
     return store.stage(root / PAIRS / name, name=f"{PAIRS}/{name}", inputs=full, work=work)

@@ -70,4 +70,4 @@ def test_a_large_forest_is_quick():
         began = time.perf_counter()
         build_forest(lines)
         seconds.append(time.perf_counter() - began)
-    assert min(seconds) < 0.1, min(seconds)  
+    assert min(seconds) < 0.1, min(seconds)

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from medpref import cli
+from medpref import cli, store
 from medpref.sources.layouts import recognise
 from medpref.sources.validate import validate
+from medpref.stages import examples_stage
 from tests.sources import test_path_vqa, test_reports, test_slake, test_vqa_med, test_vqa_rad
 
 
@@ -27,6 +28,18 @@ def test_each_layout_is_recognised_and_nothing_is_written_into_it(tmp_path: Path
         validate(folder)
         assert sorted(folder.rglob("*")) == before
     assert recognise(tmp_path) is None
+
+
+def test_each_becomes_the_examples_folder_of_a_run(tmp_path: Path) -> None:
+    for kind, folder in miniatures(tmp_path / "data").items():
+        root = tmp_path / "runs" / kind
+        manifest = examples_stage(root, recognise(folder), seed=0)
+        assert sum(manifest["counts"].values()) > 0
+        told = store.read_json(root / "examples" / "splits.json")["leaks"]["image"]
+        problems = validate(root)
+        assert {problem.name for problem in problems} <= {"leaked image", "leaked patient"}, kind
+        assert bool(told) == any(problem.name == "leaked image" for problem in problems)
+        assert examples_stage(root, recognise(folder), seed=0)["skipped"]
 
 
 def test_leaks_are_problems_with_their_number(tmp_path: Path) -> None:

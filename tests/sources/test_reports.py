@@ -71,6 +71,16 @@ def test_mimic_studies_are_credentialed_and_know_their_patient(tmp_path: Path) -
     assert [(leak.what, leak.name) for leak in leaks(examples)] == [("patient", "11")]
 
 
+def test_a_share_of_mimic_keeps_whole_patients(tmp_path: Path) -> None:
+    studies = [study(f"s{n}", "train", views=1, subject_id=n // 2) for n in range(80)]
+    folder = miniature(tmp_path, studies)
+    kept = load("mimic_cxr", folder, share=0.3)
+    assert 4 < len({example.patient for example in kept}) < 20
+    assert all(sum(one.patient == example.patient for one in kept) == 2 for example in kept)
+    larger = load("mimic_cxr", folder, share=0.6)
+    assert {example.id for example in kept} < {example.id for example in larger} < {entry["id"] for entry in studies}
+
+
 def test_a_csv_of_mimic_by_its_own_column_names(tmp_path: Path) -> None:
     for name in ("a0.png", "a1.png", "b0.png"):
         write_image(tmp_path / "images" / "p1" / name, seed=ord(name[0]))

@@ -105,7 +105,7 @@ def test_questions_get_the_regions_they_name() -> None:
     )
 
     def named(question: str, answer: str = "Yes") -> list[str]:
-        return [region.label for region in named_regions(question, answer, held)]
+        return [region.label for region in named_regions(question, answer, regions=held)]
 
     assert named("Is the liver healthy?") == ["Liver"]
     assert named("Are the lungs normal?") == ["Left Lung", "Right Lung"]

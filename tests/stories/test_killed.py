@@ -13,7 +13,7 @@ from medpref import store
 
 COMMAND = (
     *(sys.executable, "-c", "from medpref.cli import main; main()"),
-    *("run", "mmedpo", "fire_mpo", "--policy", "tiny:llava-mistral@random:1", "--seed", "3"),
+    *("run", "mmedpo", "fire_mpo", "--policy", "tiny:llava-mistral", "--seed", "3"),
     *("--source", "phantom:studies=24,validation=0,test=8,size_px=96"),
     *("--set", "sft.steps=12", "--set", "sft.batch=16", "--set", "sft.save_every=4", "--set", "train.steps=8"),
     *("--set", "train.batch=8", "--set", "train.save_every=3", "--set", "evaluation.limit=40"),

@@ -50,7 +50,7 @@ def check_grid(grid: Grid) -> list[str]:
                 raise
             except MedprefError as error:
                 warnings.append(f"{cell.policy} on {cell.source}: {error}")
-    return list(dict.fromkeys(warnings))
+    return list(dict.fromkeys(text.removeprefix("warning: ") for text in warnings))
 
 
 def _each_aligns(grid: Grid, recipes: Sequence[Recipe]) -> None:

@@ -25,7 +25,7 @@ from medpref.curation.pool import gather
 from medpref.curation.sampling import draw_samples, policy_sampler
 from medpref.curation.views import Views, image_pool
 from medpref.errors import DataError, RecipeError
-from medpref.models.chat import Roles
+from medpref.models.chat import NOBODY, Roles
 from medpref.progress import track
 from medpref.schema import Example, OwnReply, PreferencePair
 from medpref.seeds import derive_seed
@@ -57,39 +57,28 @@ def build_pairs(
     held_out: Sequence[Example] = (),
     policy: Any = None,
     policy_hash: str = "",
-    roles: Roles = Roles(),
+    roles: Roles = NOBODY,
 ) -> dict[str, int]:
     """Write ``pairs.jsonl``, ``dropped.jsonl``, ``card.json`` and blobs into ``out``; returns counts.
 
     ``prefix`` is the folder's final name below ``root``. ``examples`` must be of the train split (DataError);
     ``held_out`` ones are only compared with, for the leak check. ``policy`` (a loaded `models.policy.Policy`, or a
     callable that loads it) is needed by writers that sample; ``policy_hash`` goes into the provenance. ``roles`` are
-    the language models that writers with ``by: chat`` and the judge ``chat_relevance`` ask. A finished or interrupted attempt with the same inputs in ``out`` is continued, one with other inputs is done again.
+    the language models that writers with ``by: chat`` and the judge ``chat_relevance`` ask. A finished or interrupted
+    attempt with the same inputs in ``out`` is continued, one with other inputs is done again.
     """
     _refuse_held_out(examples)
     parsed = [bound(parse_builder(config, f"pairs[{index}]"), roles) for index, config in enumerate(builders)]
     _refuse_namesakes(parsed)
-    told = [dict(one) for one in builders]
+    told = [[dict(one) for one in builders], signature(builders, roles)]
     key = store.digest(
-        [
-            medpref.__version__,
-            told,
-            prefix,
-            seed,
-            policy_hash,
-            [*examples],
-            dict(own),
-            [*imported],
-            [*held_out],
-            signature(builders, roles),
-        ]
+        [medpref.__version__, told, prefix, seed, policy_hash, [*examples], dict(own), [*imported], [*held_out]]
     )
     done = _finished(out, key)
     if done is not None:
         return done
-    context = replace(
-        gather(examples, own, seed=seed, root=root, held_out=held_out), policy_hash=policy_hash, roles=roles
-    )
+    gathered = gather(examples, own, seed=seed, root=root, held_out=held_out)
+    context = replace(gathered, policy_hash=policy_hash, roles=roles)
     with store.Journal(out / JOURNAL) as journal:
         journal.get("inputs", lambda: key)
         sampler = policy_sampler(policy, root) if policy is not None else None

@@ -1,4 +1,4 @@
-"""Questions to language models asked ahead, many at once: a builder's pairs are made in rehearsal until none is missing.
+"""Questions to language models asked ahead, many at once: a builder's pairs are rehearsed until no answer is missing.
 
 Writers and judges are pure, so a pair may be begun, stopped at a question without an answer, and begun again when the
 answer is there. The pairs themselves are made afterwards, one by one, from answers that are all known.

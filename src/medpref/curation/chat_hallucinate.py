@@ -1,4 +1,4 @@
-"""MMedPO's text dispreference by a language model: it chooses the worst of the policy's wrong replies, or writes one."""
+"""MMedPO's text dispreference by a language model: it chooses the policy's worst wrong reply, or writes one."""
 
 from __future__ import annotations
 

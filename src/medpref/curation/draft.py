@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
-from medpref.models.chat import Roles
+from medpref.models.chat import NOBODY, Roles
 from medpref.schema import Example, Fact, OwnReply, Reply
 from medpref.seeds import generator
 
@@ -55,7 +55,7 @@ class Context:
     root: Path = Path()
     held_patients: frozenset[str] = frozenset()
     policy_hash: str = ""
-    roles: Roles = Roles()
+    roles: Roles = NOBODY
 
     def rng(self, purpose: str, example: Example) -> Rng:
         """A generator for one purpose and example, whatever the order of work."""

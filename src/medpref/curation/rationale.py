@@ -74,8 +74,8 @@ class Counterfactual(Frozen):
             made = falsify(example, chosen, context, purpose="counterfactual")
             if made is None:
                 return Refused("no plausible wrong reply")
-            found = {"error": made.error, "made_by": made.author}
-            return Draft({role: Reply(text=made.text, author=made.author)}, found)
+            by = {"error": made.error, "made_by": made.author}
+            return Draft({role: Reply(text=made.text, author=made.author)}, by)
         found = _flipped(example, context, notes)
         if found is None:
             return Refused("no wrong answer follows from flipping one fact")

@@ -78,7 +78,7 @@ def convert(source: str, target: str, *, images: Path | None = None, lossy: bool
     album = Album(partial, beside=images or (path if path.is_dir() else path.parent))
     try:
         found = FORMATS[from_name].read(path, album)
-        kept = _kept(_named_once(found), dropped, to_name, lossy=lossy)
+        kept = _kept(_named_once(found), dropped, target=to_name, lossy=lossy)
         written = FORMATS[to_name].write(kept, album)
         if not written:
             todo = "check the format's name" if not dropped else dropped[0].reason
@@ -105,7 +105,7 @@ def _named_once(found: Iterable[PreferencePair | Dropped]) -> Iterator[Preferenc
 
 
 def _kept(
-    found: Iterable[PreferencePair | Dropped], dropped: list[Dropped], target: str, *, lossy: bool
+    found: Iterable[PreferencePair | Dropped], dropped: list[Dropped], *, target: str, lossy: bool
 ) -> Iterator[PreferencePair]:
     says = FORMATS[target].says
     for one in found:

@@ -45,7 +45,7 @@ def read(path: Path, album: Album) -> Iterator[PreferencePair | Dropped]:
             given, todo = "two different questions", "correct or remove the record"
             raise DataError(where, given=given, expected="one question on both sides", todo=todo)
         id = str(row.get("id", line.id))
-        corrupt, flags = _corrupt(row, clean[0], album, id=id, where=where)
+        corrupt, flags = _corrupt(row, album, clean=clean[0], id=id, where=where)
         parts = Parts(
             id=id,
             question=question,
@@ -61,7 +61,7 @@ def read(path: Path, album: Album) -> Iterator[PreferencePair | Dropped]:
 
 
 def _corrupt(
-    row: Mapping[str, Any], clean: ImageRef, album: Album, *, id: str, where: str
+    row: Mapping[str, Any], album: Album, *, clean: ImageRef, id: str, where: str
 ) -> tuple[tuple[ImageRef, ...], dict[str, Any]]:
     """The corrupt view of a record, if it has one, and the flags to remember. Noise comes before a named image."""
     if row.get("chosen_noised"):

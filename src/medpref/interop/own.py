@@ -30,12 +30,12 @@ def read_pairs(path: Path, album: Album) -> Iterator[PreferencePair | Dropped]:
         where = f"{file}:{count}"
         pair = store.parse_row(PreferencePair, raw, where=where)
         views = {
-            name: tuple(_found(ref, file, album, where=where) for ref in refs) for name, refs in pair.views.items()
+            name: tuple(_found(ref, album, file=file, where=where) for ref in refs) for name, refs in pair.views.items()
         }
         yield pair.model_copy(update={"views": views})
 
 
-def _found(ref: ImageRef, file: Path, album: Album, *, where: str) -> ImageRef:
+def _found(ref: ImageRef, album: Album, *, file: Path, where: str) -> ImageRef:
     """The reference with an absolute path: relative ones are below the run folder, some folders above the file."""
     folders = [album.beside, *file.resolve().parents[:PARENTS_SEARCHED]]
     root = next((folder for folder in folders if (folder / ref.path).is_file()), folders[0])

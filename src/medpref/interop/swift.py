@@ -33,7 +33,7 @@ def read(path: Path, album: Album) -> Iterator[PreferencePair | Dropped]:
             id=str(row.get("id") or line.id),
             question=question,
             chosen=chosen,
-            rejected=_rejected(row, question, chosen, images=len(clean), where=where),
+            rejected=_rejected(row, (question, chosen), images=len(clean), where=where),
             clean=clean,
             corrupt=album.read_all(other, where=f"{where}.rejected_images") if other else (),
             origin="swift",
@@ -46,13 +46,13 @@ def _turn(messages: Any, images: int, *, where: str) -> tuple[str, str]:
     return bare(question, images, where=where), reply
 
 
-def _rejected(row: Mapping[str, Any], question: str, chosen: str, *, images: int, where: str) -> str:
+def _rejected(row: Mapping[str, Any], turn: tuple[str, str], *, images: int, where: str) -> str:
     """The rejected text: its messages', its response, or, where only the images differ, the chosen one."""
     if row.get("rejected_messages"):
         again, reply = _turn(row["rejected_messages"], images, where=f"{where}.rejected_messages")
-        if again != question:
+        if again != turn[0]:
             given, todo = "another question", "a preference pair has one question"
-            raise DataError(f"{where}.rejected_messages", given=given, expected=repr(question)[:60], todo=todo)
+            raise DataError(f"{where}.rejected_messages", given=given, expected=repr(turn[0])[:60], todo=todo)
         return reply
     if row.get("rejected_response") is not None:
         if isinstance(row["rejected_response"], str):
@@ -60,7 +60,7 @@ def _rejected(row: Mapping[str, Any], question: str, chosen: str, *, images: int
         given, todo = "several rejected responses", "write one row for each"
         raise DataError(f"{where}.rejected_response", given=given, expected="one text", todo=todo)
     if row.get("rejected_images"):
-        return chosen
+        return turn[1]
     todo = "add rejected_response, rejected_messages or rejected_images"
     raise DataError(where, given="nothing rejected", expected="a rejected side", todo=todo)
 

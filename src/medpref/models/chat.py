@@ -101,6 +101,9 @@ class Roles:
     prompts: Path | None = None
 
 
+NOBODY = Roles()
+
+
 def ask_one(chat: Chat, request: ChatRequest) -> ChatAnswer:
     """The answer to a single request."""
     (answer,) = chat.ask([request])

@@ -89,14 +89,14 @@ class Hub(Frozen):
         return [(ours, theirs) for ours, theirs in usual]
 
     def _example(self, row: Row, shelf: Shelf, *, where: str, id: str, split: Split | None, seed: int) -> Example:
-        placed = [self._place(image, shelf, where=where) for image in _listed(_cell(row, self.image, where))]
-        question, answer = bare(_text(row, self.question, where)), _text(row, self.answer, where).strip()
-        patient = _text(row, self.patient, where) if self.patient else patient_of(placed[0])
-        said = _text(row, self.answer_type, where) if self.answer_type else None
+        placed = [self._place(image, shelf, where=where) for image in _listed(_cell(row, self.image, where=where))]
+        question, answer = bare(_text(row, self.question, where=where)), _text(row, self.answer, where=where).strip()
+        patient = _text(row, self.patient, where=where) if self.patient else patient_of(placed[0])
+        said = _text(row, self.answer_type, where=where) if self.answer_type else None
         asked = {"question": question, "answer": answer, "answer_type": said or "CLOSED", "category": None}
-        kind = _text(row, self.question_kind, where).casefold() if self.question_kind else kind_of(asked)
+        kind = _text(row, self.question_kind, where=where).casefold() if self.question_kind else kind_of(asked)
         return Example(
-            id=_text(row, self.id, where) if self.id else id,
+            id=_text(row, self.id, where=where) if self.id else id,
             patient=patient,
             images=tuple(image.ref for image in placed),
             question=question,
@@ -124,7 +124,7 @@ def _listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _cell(row: Row, column: str, where: str) -> Any:
+def _cell(row: Row, column: str, *, where: str) -> Any:
     if column not in row:
         raise DataError(where, given=f"no column {column!r}", expected="a column", todo=nearest(column, row))
     if row[column] is None or row[column] in ("", []):
@@ -132,8 +132,8 @@ def _cell(row: Row, column: str, where: str) -> Any:
     return row[column]
 
 
-def _text(row: Row, column: str, where: str) -> str:
-    value = _cell(row, column, where)
+def _text(row: Row, column: str, *, where: str) -> str:
+    value = _cell(row, column, where=where)
     if isinstance(value, str | int | float):
         return str(value)
     given, todo = f"a {type(value).__name__}", "name another column"

@@ -25,6 +25,7 @@ from medpref.schema import Example, Frozen, Split
 from medpref.sources.r2gen import REPORT_QUESTION, Study, read_studies, report_example
 from medpref.sources.record import need_file
 from medpref.sources.shelf import Shelf
+from medpref.sources.splits import unit_hash
 
 COLUMNS = {"image": "image_path", "report": "report", "patient": "subject_id", "split": "split"}
 
@@ -42,6 +43,7 @@ class MimicCxr(Frozen):
     images: str = "images"
     columns: Mapping[str, str] = Field(default_factory=dict)
     question: str = Field(default=REPORT_QUESTION, min_length=1)
+    share: float = Field(default=1.0, gt=0, le=1, description="of the patients, drawn by name, the same for every seed")
 
     @field_validator("columns")
     @classmethod
@@ -65,6 +67,8 @@ class MimicCxr(Frozen):
             if not study.subject_id:
                 todo = "add it: without the patient no split can be checked"
                 raise DataError(f"{where}:subject_id", given="no patient", expected="the subject's id", todo=todo)
+            if unit_hash(0, "mimic_cxr share", study.subject_id) >= self.share:
+                continue
             yield report_example(
                 study,
                 split,

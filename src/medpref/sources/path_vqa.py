@@ -57,7 +57,7 @@ class PathVqa(Frozen):
         folder, shelf = Path(self.folder), Shelf(out, prefix=prefix)
         for name in SPLITS:
             for number, (where, record) in enumerate(_records(find_questions(folder, name)), start=1):
-                path = _image(folder / "images" / name, record.image, where)
+                path = _image(folder / "images" / name, record.image, where=where)
                 placed = shelf.place(path, where=f"{where}:image")
                 asked = {"question": record.question, "answer": record.answer, "answer_type": "CLOSED"}
                 kind = kind_of({**asked, "category": None})
@@ -107,7 +107,7 @@ def _records(file: Path) -> Iterator[tuple[str, Question]]:
         yield f"{file}:{number}", store.parse_row(Question, row, where=f"{file}:{number}")
 
 
-def _image(folder: Path, name: str, where: str) -> Path:
+def _image(folder: Path, name: str, *, where: str) -> Path:
     """The image of a name without its suffix."""
     tried: Any = [folder / f"{name}{suffix}" for suffix in IMAGE_SUFFIXES]
     found = next((path for path in tried if path.is_file()), None)

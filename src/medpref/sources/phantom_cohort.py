@@ -8,7 +8,7 @@ Side 0 is the patient's right, which is the picture's left. A *slot* is one of s
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -77,7 +77,7 @@ class Cohort:
 
     def present(self, finding: str) -> np.ndarray:
         """Whether each study shows the finding: bool [study]."""
-        return {
+        shown: dict[str, np.ndarray] = {
             CARDIOMEGALY: self.heart_grade > 0,
             EFFUSION: (self.effusion_grade > 0).any(1),
             PNEUMOTHORAX: self.pneumothorax_grade > 0,
@@ -85,12 +85,13 @@ class Cohort:
             ATELECTASIS: self.atelectasis_slot >= 0,
             NODULE: self.nodule_slots.any(1),
             DEVICE: self.device > 0,
-        }[finding]
+        }
+        return shown[finding]
 
     def without(self, findings: Collection[str]) -> Cohort:
         """The same films without these findings: the counterfactual of every row."""
         none, away = np.zeros_like, lambda array: np.full_like(array, -1)
-        taken = {
+        taken: dict[str, dict[str, Callable[[np.ndarray], np.ndarray]]] = {
             CARDIOMEGALY: {"heart_grade": none},
             EFFUSION: {"effusion_grade": none},
             PNEUMOTHORAX: {"pneumothorax_grade": none, "pneumothorax_side": away},

@@ -80,7 +80,7 @@ class Slake(Frozen):
                 if record.img_name not in known:
                     found = read_regions(path.parent, names, size=(placed.height, placed.width))
                     known[record.img_name], boxes_only = found.regions, boxes_only + (not found.masked)
-                regions = named_regions(record.question, record.answer, known[record.img_name])
+                regions = named_regions(record.question, record.answer, regions=known[record.img_name])
                 yield _example(record, split, image=placed.ref, regions=regions)
         if boxes_only:
             logger.warning("%s: %d of %d images have boxes only: no usable mask", folder, boxes_only, len(known))

@@ -63,7 +63,7 @@ def read_regions(folder: Path, labels: Mapping[int, str], *, size: Size) -> Foun
     return Found((*masks, *boxes), believed)
 
 
-def named_regions(question: str, answer: str, regions: tuple[Region, ...]) -> tuple[Region, ...]:
+def named_regions(question: str, answer: str, *, regions: tuple[Region, ...]) -> tuple[Region, ...]:
     """The regions that the question names; if it names none of the image's, those that the answer names.
 
     Of two labels, one within the other (Liver, Liver Cancer), the question is about the longer one.

@@ -19,7 +19,7 @@ def order(groups: Sequence[str], *, seed: int, epoch: int, grouped: bool) -> lis
     indices = rng.permutation(len(groups))
     if not grouped:
         return [int(index) for index in indices]
-    first = {}
+    first: dict[str, int] = {}
     for place, index in enumerate(indices):
         first.setdefault(groups[index], place)
     rank = np.array([first[groups[index]] for index in indices])

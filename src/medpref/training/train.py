@@ -22,6 +22,7 @@ from medpref.schema import CLEAN, PreferencePair
 from medpref.seeds import derive_seed
 from medpref.training.adapter import prepare
 from medpref.training.log import StepLog, last_complete
+from medpref.training.planner import checkpoint_layers, choose_checkpointing
 from medpref.training.sampler import ImageSampler, order
 from medpref.training.trainer import PreferenceTrainer, Task
 
@@ -41,7 +42,8 @@ def train(
 ) -> dict[str, Any]:
     """Train ``policy`` on ``pairs`` into ``out``; returns counts (pairs, steps, trained parameters).
 
-    The starting policy is the reference. DataError where there is no pair, ModelError under a distributed launch.
+    The starting policy is the reference. Of the counts, ``checkpointing`` says what ``auto`` came to. DataError where
+    there is no pair, ModelError under a distributed launch.
     """
     if not pairs:
         raise DataError(label, given="no pairs to train on", expected="at least one", todo="look at dropped.jsonl")
@@ -51,6 +53,9 @@ def train(
     encoded = [encode_pair(policy, pair, root, needs, images) for pair in track(pairs, f"{label}: read pairs")]
     reference = _reference(policy, encoded, objective, settings, out=out, images=images)
     policy = prepare(policy, settings, seed=seed)
+    checkpointing = choose_checkpointing(policy, encoded, image_groups(pairs), objective, settings, seed=seed)
+    if checkpointing == "layer":
+        checkpoint_layers(policy)
     task = Task(policy, objective, encoded, images, reference, settings.max_tokens_per_batch)
     trainer, resumed = _trainer(task, settings, pairs, out=out, seed=seed, label=label)
     trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
@@ -58,7 +63,8 @@ def train(
     for leftover in (*out.glob("checkpoint-*"), out / "features", out / "reference"):
         shutil.rmtree(leftover, ignore_errors=True)
     trained = sum(p.numel() for p in policy.model.parameters() if p.requires_grad)
-    return {"pairs": len(pairs), "steps": trainer.state.global_step, "trained_parameters": trained}
+    counts = {"pairs": len(pairs), "steps": trainer.state.global_step, "trained_parameters": trained}
+    return {**counts, "checkpointing": checkpointing}
 
 
 def within_reach(pairs: Sequence[PreferencePair], settings: Train, *, seed: int) -> list[PreferencePair]:

@@ -43,6 +43,11 @@ class Task:
     max_tokens: int
 
 
+def _as_list(pairs: list[EncodedPair]) -> Any:
+    """A batch stays a list of pairs."""
+    return pairs
+
+
 class PairDataset(Dataset[EncodedPair]):
     """Encoded pairs by index."""
 
@@ -64,7 +69,9 @@ class PreferenceTrainer(Trainer):  # the one class we subclass
         self.sums: dict[str, float] = defaultdict(float)
         self.counts: dict[str, int] = defaultdict(int)
         self.began = time.perf_counter()
-        super().__init__(model=task.policy.model, train_dataset=PairDataset(task.pairs), data_collator=list, **kwargs)
+        super().__init__(
+            model=task.policy.model, train_dataset=PairDataset(task.pairs), data_collator=_as_list, **kwargs
+        )
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         return self.sampler
@@ -89,13 +96,13 @@ class PreferenceTrainer(Trainer):  # the one class we subclass
             save_policy(self.task.policy, folder)
         else:
             folder.mkdir(parents=True, exist_ok=True)
-            save_model(self.model, str(folder / "model.safetensors"))
+            save_model(self.task.policy.model, str(folder / "model.safetensors"))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         if isinstance(self.model, PeftModel):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         else:
-            load_model(self.model, Path(resume_from_checkpoint) / "model.safetensors")
+            load_model(self.task.policy.model, Path(resume_from_checkpoint) / "model.safetensors")
 
     def _remember(self, parts: dict[str, Tensor]) -> None:
         for name, values in parts.items():
