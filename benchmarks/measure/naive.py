@@ -59,6 +59,9 @@ class Naive:
             finish(self.policy.model, self.optimiser)
         return lost
 
+    def close(self) -> None:
+        """Nothing is kept on disk."""
+
     def _scores(self, pair: EncodedPair) -> dict[Branch, BranchScores]:
         needs = self.objective.needs
         names = [name for name in sorted(pair.branches) if name in needs.branches]

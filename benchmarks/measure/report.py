@@ -85,17 +85,16 @@ def show(result: dict[str, Any]) -> None:
             row["peak_bytes"] / 1e6,
         )  # fmt: skip
         lines.append("{:<14}{:>9.2f}{:>10.3f}{:>9.0f}{:>8.2f}{:>11.0f}{:>9.2f}{:>10.1f}{:>9.1f}".format(name, *values))
-    for name, value in result["ratios"].items():
-        if value:
-            ours, _, theirs = name.partition("_x_")
-            lines.append(f"  {theirs} / {ours}: {value['median']:.2f} ({value['min']:.2f} to {value['max']:.2f})")
+    for arm in OURS:
+        found = {slow: result["ratios"].get(f"{arm}_x_{slow}") for slow in THEIRS}
+        said = [f"{slow} {v['median']:.2f} ({v['min']:.2f}-{v['max']:.2f})" for slow, v in found.items() if v]
+        lines.append(f"  {arm} is faster than: {', '.join(said)}")
     for number, total in result["epochs"].items():
         said = ", ".join(f"{name[2:]} {value:.2f}" for name, value in total.items() if name.startswith("x_"))
         lines.append(f"  {number} epoch(s), caches built: ours {total['ours']:.1f} s; over ours: {said}")
     fraction = result["floor"]["flops"] / result["floor"]["peak_rate"] / result["arms"]["warm"]["seconds"]["median"]
     busy = result["arms"]["warm"]["flops_per_second"] / result["floor"]["peak_rate"]
     lines.append(f"  warm: {busy:.0%} of the products' rate, {fraction:.0%} of the floor (no work but the needed)")
-    lines.append(
-        f"  gradients differ from ours by at most {max(result['agreement']['gradient_difference_from_warm'].values()):.1e}"
-    )
+    gap = max(result["agreement"]["gradient_difference_from_warm"].values())
+    lines.append(f"  gradients differ from ours by at most {gap:.1e} of their norm")
     print("\n".join(lines), flush=True)

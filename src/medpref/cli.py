@@ -18,6 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Align medical vision-language models with preference optimization.",
 )
+DEMO_SOURCE = "phantom:studies=300,validation=0,test=120,studies_per_patient=1"
 Set = Annotated[list[str] | None, typer.Option("--set", help="key=value, for example train.learning_rate=1e-6")]
 Policy = Annotated[str, typer.Option(help="tiny:llava-mistral, hf:ID, or a checkpoint's folder")]
 Source = Annotated[str, typer.Option(help="phantom, pack:DIR, jsonl:FILE, or KIND:key=value,...")]
@@ -30,7 +31,7 @@ def run(
     recipes: Annotated[
         list[str] | None, typer.Argument(help="shipped names or YAML files; none = mmedpo fire_mpo")
     ] = None,
-    source: Source = "phantom",
+    source: Source = DEMO_SOURCE,
     policy: Policy = "tiny:llava-mistral",
     out: Annotated[Path, typer.Option(help="the run folder; the same command resumes it")] = Path("runs/demo"),
     seed: int = 0,

@@ -21,6 +21,15 @@ READ_AS_TEXT = {".jsonl", ".json", ".csv", ".txt", ".parquet"}
 Manifest = dict[str, Any]
 
 
+def loaded(spec: str) -> Any:
+    """The policy of a spec on this machine's device: a GPU in bfloat16 where there is one, else the CPU in float32."""
+    import torch
+
+    from medpref.models.policy import load_policy
+
+    return load_policy(spec, device="cuda", dtype="bfloat16") if torch.cuda.is_available() else load_policy(spec)
+
+
 def load_examples(root: Path) -> list[Example]:
     """The examples of a run folder, in their order."""
     return store.read_lines(store.require(root / EXAMPLES, "examples.jsonl"), Example)
@@ -96,14 +105,13 @@ def train_stage(
     """train/NAME/: ``start`` (a policy spec) trained on pairs; ``pairs`` may be a function that reads them."""
 
     def work(out: Path) -> Mapping[str, Any]:
-        from medpref.models.policy import load_policy
         from medpref.objectives.objective import parse_objective
         from medpref.training.train import train
 
-        loaded = pairs() if callable(pairs) else pairs
+        read = pairs() if callable(pairs) else pairs
         aim = parse_objective(list(objective), where=f"train {name}, objective")
-        policy = load_policy(start)
-        return train(policy, loaded, aim, settings, out=out, root=root, seed=seed, label=name)
+        policy = loaded(start)
+        return train(policy, read, aim, settings, out=out, root=root, seed=seed, label=name)
 
     inputs = {
         "start": start_hash,
@@ -119,15 +127,14 @@ def replies_stage(root: Path, *, policy: str, policy_hash: str, seed: int, batch
     """replies/: the policy's own greedy replies to the train examples, journalled batch by batch."""
 
     def work(out: Path) -> Mapping[str, Any]:
-        from medpref.models.policy import load_policy
         from medpref.progress import track
 
         examples = [example for example in load_examples(root) if example.split == "train"]
-        loaded = load_policy(policy)
+        model = loaded(policy)
         with store.Journal(out / "journal.jsonl") as journal:
             for start in track(range(0, len(examples), batch), "own replies"):
                 if str(start) not in journal.done:
-                    journal.put(str(start), _reply(loaded, examples[start : start + batch], root, seed=seed))
+                    journal.put(str(start), _reply(model, examples[start : start + batch], root, seed=seed))
             rows = [row for start in range(0, len(examples), batch) for row in journal.done[str(start)]]
         store.write_lines(out / "replies.jsonl", rows)
         (out / "journal.jsonl").unlink()
@@ -171,7 +178,6 @@ def pairs_stage(
 
     def work(out: Path) -> Mapping[str, Any]:
         from medpref.curation.build import build_pairs
-        from medpref.models.policy import load_policy
         from medpref.roles import spent
 
         before = spent(roles)
@@ -189,7 +195,7 @@ def pairs_stage(
             seed=seed,
             imported=imported(examples),
             held_out=[example for example in examples if example.split != "train"],
-            policy=lambda: load_policy(policy),
+            policy=lambda: loaded(policy),
             policy_hash=str(inputs["policy"]),
             roles=roles,
         )
@@ -213,13 +219,12 @@ def evaluate_stage(
 
     def work(out: Path) -> Mapping[str, Any]:
         from medpref.evaluation.evaluate import evaluate
-        from medpref.models.policy import load_policy
 
         examples = load_examples(root)
         chosen = draw(examples, settings, seed=seed)
         train = [example for example in examples if example.split == "train"]
         counts: Mapping[str, Any] = evaluate(
-            load_policy(policy), chosen, out, root=root, train_examples=train, seed=seed, synthetic=synthetic
+            loaded(policy), chosen, out, root=root, train_examples=train, seed=seed, synthetic=synthetic
         )
         return counts
 

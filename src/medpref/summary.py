@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from itertools import pairwise
 from typing import Any
@@ -12,6 +12,7 @@ from medpref import stages, store
 from medpref.schema import VerdictRow
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "numpy")
+SLICE_KEYS = ("shortcut", "polarity", "source", "image_seen")
 FIELDS = ("value", "low", "high", "items", "clusters")
 
 
@@ -35,21 +36,31 @@ def compare_stage(run: Any) -> stages.Manifest:
 
     def work(out: Any) -> Mapping[str, Any]:
         from medpref.evaluation.compare import compare
+        from medpref.progress import track
 
         rows = {
             arm.name: store.read_lines(root / stages.EVAL / arm.name / "verdicts.jsonl", VerdictRow) for arm in run.arms
         }
+        slices = compared_slices(rows[pairs[0][0]]) if pairs else []
         found = [
             {"a": a, "b": b, **difference}
-            for a, b in pairs
-            for difference in compare(rows[a], rows[b], seed=run.config.seed)
+            for a, b in track(pairs, "compare")
+            for difference in compare(rows[a], rows[b], seed=run.config.seed, slices=slices)
         ]
         store.write_json(out / "comparisons.json", found)
         return {"comparisons": len(found)}
 
     hashes = {arm.name: (store.read_manifest(root / stages.EVAL / arm.name) or {}).get("hash") for arm in run.arms}
-    inputs = {"models": hashes, "pairs": pairs, "seed": run.config.seed}
+    inputs = {"models": hashes, "pairs": pairs, "seed": run.config.seed, "slices": SLICE_KEYS}
     return store.stage(root / stages.EVAL / "comparisons", name="compare", inputs=inputs, work=work)
+
+
+def compared_slices(rows: Iterable[VerdictRow]) -> list[str]:
+    """The slices whose differences are tested: those by shortcut, polarity, origin and whether the image was seen.
+
+    Every further slice would be one more family of tests; estimates of all slices are in ``estimates.json``.
+    """
+    return sorted({f"{key}={value}" for row in rows for key, value in row.tags.items() if key in SLICE_KEYS})
 
 
 def summarise(run: Any) -> dict[str, Any]:

@@ -126,3 +126,12 @@ def test_nothing_to_compare_is_none_and_unequal_features_are_an_error() -> None:
     wide = Held(held([1, 0]).items, ("p0", "p1"), np.ones((2, 3)))
     with pytest.raises(ArtifactError, match="2 and 3 features"):
         difference({0: held([1, 0])}, {0: wide}, ratio, name="m")
+
+
+def test_p_is_never_below_what_exchanging_the_models_within_patients_gives() -> None:
+    """Five patients, always one right and the other wrong: no width, and two of 2^5 swaps are as extreme."""
+    a, b = {seed: held([1] * 5) for seed in (0, 1)}, {seed: held([0] * 5) for seed in (0, 1)}
+    found = difference(a, b, ratio, name="m")
+    assert found is not None
+    assert (found.value, found.low, found.high) == (1, 1, 1)
+    assert found.p == pytest.approx(2 / 2**5)

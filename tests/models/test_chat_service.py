@@ -5,7 +5,6 @@ from __future__ import annotations
 import email.utils
 import json
 import threading
-import time
 from pathlib import Path
 
 import pytest

@@ -9,8 +9,10 @@ from pydantic import Field
 from medpref.curation.chat_ask import ask_form
 from medpref.curation.draft import Context, Draft, Refused
 from medpref.curation.falsify import alike_in_length, error_of, falsify, is_wrong
+from medpref.judging.exact import closed_choices
 from medpref.judging.relevance import Relevance
 from medpref.language.answers import contains, normalise
+from medpref.language.findings import mentions
 from medpref.language.wording import styled
 from medpref.schema import Example, Frozen, Reply
 
@@ -51,7 +53,7 @@ def hallucinate(
     notes |= {"error": made.error} | ({} if made.choice or text == made.text else {"written": made.text})
     return Draft(
         {role: Reply(text=text, author=author)},
-        {"error": error_of(example, text), "made_by": author, f"chat_{role}": notes},
+        {"error": error_between(example, right, text), "made_by": author, f"chat_{role}": notes},
     )
 
 
@@ -65,7 +67,16 @@ def why_not_wrong(example: Example, text: str, *, like: str) -> str | None:
         return "the wrong answer is the reference"
     if not alike_in_length(text, like):
         return "the wrong answer differs in length from the right one"
-    return "the wrong answer " + ("contains the reference" if contains(text, example.answer) else "is not wrong")
+    holds = closed_choices(example) is None and contains(text, example.answer)
+    return "the wrong answer " + ("contains the reference" if holds else "is not wrong")
+
+
+def error_between(example: Example, right: str, wrong: str) -> str:
+    """The type of the concepts in which a wrong text differs from a right one, if it is one type; else as asked."""
+    ours, theirs = ({(m.concept.type, m.concept.name, m.polarity) for m in mentions(text)} for text in (right, wrong))
+    kinds = {kind for kind, _, _ in ours ^ theirs}
+    turned = {one[:2] for one in ours - theirs} & {one[:2] for one in theirs - ours}
+    return kinds.pop() if len(kinds) == 1 and not turned else error_of(example, wrong)
 
 
 def _by_rule(example: Example, right: str, candidates: Sequence[str], context: Context) -> Hallucination | None:

@@ -12,11 +12,12 @@ from typing import Any
 from medpref.curation.chat_ask import ask_form
 from medpref.curation.draft import Context, Draft, Refused
 from medpref.curation.rationale_text import Order, render
-from medpref.judging.findings import Comparison, compare
 from medpref.language.answers import normalise
+from medpref.language.findings import Statement, statements
 from medpref.schema import Example, Fact, Frozen, Reply
 
 WORDS_A_FACT = 30
+DEGREES = {"size": "severity"}  # both are a finding's degree
 
 
 class FactualRationale(Frozen):
@@ -64,11 +65,22 @@ def factual(example: Example, facts: Sequence[Fact], order: Order, context: Cont
     if not 1 <= len(made.rationale.split()) <= WORDS_A_FACT * len(facts):
         return Refused(f"rationale: {len(made.rationale.split())} words for {len(facts)} facts")
     text = joined(example.answer, made.rationale, order)
-    found = compare(sentences_of(facts), made.rationale)
-    for name in ("contradicted", "unsupported", "altered", "missing"):
-        if getattr(found, name):
-            return Refused(f"rationale: not what the facts say: {name} {', '.join(getattr(found, name))}")
+    complaint = unfounded(sentences_of(facts), made.rationale)
+    if complaint:
+        return Refused(f"rationale: {complaint}")
     return text, notes
+
+
+def unfounded(facts: str, text: str) -> str | None:
+    """What a rationale says that no fact says, or which fact it leaves out; None where it keeps to the facts."""
+    known, said = statements(facts), statements(text)
+    for one in said:
+        alike = [fact for fact in known if fact.finding == one.finding and fact.polarity == one.polarity]
+        if not any(_attributes(one).items() <= _attributes(fact).items() for fact in alike):
+            told = ", ".join([one.polarity, *one.attributes.values()])
+            return f"it says {one.finding} ({told}), which no fact says"
+    left = {fact.finding for fact in known} - {one.finding for one in said}
+    return f"it leaves out {', '.join(sorted(left))}" if left else None
 
 
 def counterfactual(
@@ -82,7 +94,7 @@ def counterfactual(
     rule: Callable[[], CounterfactualRationale | None],
     sound: Callable[[Example, str, str], bool],
 ) -> Draft | Refused:
-    """The draft of the chosen rationale with one fact flipped; ``wrong`` is the answer it must end in, if there is one.
+    """The draft of the chosen rationale with one fact flipped, if it can be so that it ends in the answer ``wrong``.
 
     ``sound`` is the rule-based path's check of the whole text: it disagrees with the reference and is as long.
     """
@@ -92,24 +104,39 @@ def counterfactual(
     if isinstance(told, Refused):
         return told
     made, notes = told
-    if wrong is not None and normalise(made.answer) != normalise(wrong):
-        return Refused("counterfactual: it ends in another answer than the policy's")
     text = joined(made.answer, made.rationale, order)
     if not sound(example, chosen, text):
         return Refused("counterfactual: it is not wrong, or not as long as the rationale")
-    error = flipped(compare(said, made.rationale))
+    error = flipped(said, made.rationale)
     if error is None:
         return Refused("counterfactual: not exactly one fact was changed")
-    source = "policy" if wrong is not None else "chat"
+    source = "policy" if wrong is not None and normalise(made.answer) == normalise(wrong) else "chat"
     told_by = {"error": error, "made_by": source, f"chat_{role}": {**notes, "changed": made.changed}}
     return Draft({role: Reply(text=text, author="chat")}, told_by)
 
 
-def flipped(found: Comparison) -> str | None:
-    """The type of the one statement in which two rationales differ; None where they differ in none or several."""
-    swapped = max(len(found.missing), len(found.unsupported))
-    if len(found.contradicted) + len(found.altered) + swapped != 1:
-        return None
-    if found.altered:
-        return found.altered[0].partition(": ")[2].split()[0]
-    return "presence" if found.contradicted or not (found.missing and found.unsupported) else "finding"
+def flipped(before: str, after: str) -> str | None:
+    """The type of the one statement in which two rationales differ; None where they differ in none or several.
+
+    A finding exchanged for another, or denied instead of stated, counts once, whatever else is said of it.
+    """
+    ours, theirs = _read(before), _read(after)
+    lost, new = [name for name in ours if name not in theirs], [name for name in theirs if name not in ours]
+    errors = ["finding" if lost and new else "presence"] * max(len(lost), len(new))
+    for name in ours.keys() & theirs.keys():
+        (polarity, said), (other, told) = ours[name], theirs[name]
+        kinds = [kind for kind in sorted(said.keys() | told.keys()) if said.get(kind) != told.get(kind)]
+        errors += ["presence"] if polarity != other else kinds
+    return errors[0] if len(errors) == 1 else None
+
+
+def _read(text: str) -> dict[str, tuple[str, dict[str, str]]]:
+    """Polarity and attributes of each finding, as first said."""
+    read: dict[str, tuple[str, dict[str, str]]] = {}
+    for one in statements(text):
+        read.setdefault(one.finding, (one.polarity, _attributes(one)))
+    return read
+
+
+def _attributes(one: Statement) -> dict[str, str]:
+    return {DEGREES.get(kind, kind): value for kind, value in one.attributes.items()}

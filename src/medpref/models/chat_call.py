@@ -27,6 +27,7 @@ HOPELESS = {
     403: "check the key's rights",
     404: "check the address and the model's name",
 }
+UNREACHABLE = frozenset({502, 503, 504})
 MOST_FAILURES = 8  # questions given up in a row before the service is
 MOST_HELD = 50  # times that one question is put off at the service's own wish
 
@@ -180,7 +181,7 @@ class Caller:
         try:
             self.client.models.with_raw_response.list()
         except openai.APIStatusError as error:
-            return error.status_code < 500
+            return error.status_code not in UNREACHABLE
         except openai.APIConnectionError:
             return False
         return True

@@ -87,9 +87,9 @@ def _elements(values: object) -> int:
 def _tower_attention(config: object) -> int:
     """Layers times width of the tower's attention (towers that look through windows do less)."""
     vision = getattr(config, "vision_config", None)
-    layers: int = getattr(vision, "num_hidden_layers", None) or getattr(vision, "depth", 0)
-    width: int = getattr(vision, "embed_dim", None) or getattr(vision, "hidden_size", 0)
-    return layers * width
+    layers: int | None = getattr(vision, "num_hidden_layers", None) or getattr(vision, "depth", None)
+    width: int | None = getattr(vision, "embed_dim", None) or getattr(vision, "hidden_size", None)
+    return (layers or 0) * (width or 0)
 
 
 def _patch(base: nn.Module, towers: tuple[str, ...]) -> int:
