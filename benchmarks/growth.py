@@ -3,7 +3,8 @@
 ::
 
     OMP_NUM_THREADS=2 python benchmarks/growth.py --out docs/benchmarks --plot docs/images/growth.png
-    python benchmarks/growth.py --out docs/benchmarks --plot docs/images/growth.png --draw   # only the plot, from the JSON
+
+``--draw`` draws from the JSON that is there and measures nothing.
 """
 
 from __future__ import annotations
@@ -68,7 +69,10 @@ def draw(result: dict[str, Any], file: Path) -> None:
 
     figure, axes = pyplot.subplots(2, 2, figsize=(9, 6.2), sharex="col", layout="constrained")
     tokens = result["per_image"][0]["image_tokens"]
-    curves = (("per_image", f"questions an image ({tokens} image tokens)"), ("image_tokens", "image tokens (one question)"))
+    curves = (
+        ("per_image", f"questions an image ({tokens} image tokens)"),
+        ("image_tokens", "image tokens (one question)"),
+    )
     measures = (("tokens", "tokens computed a pair"), ("seconds", "seconds a pair"))
     for column, (key, across) in enumerate(curves):
         points = sorted(result[key], key=lambda one: one[key])
@@ -144,7 +148,8 @@ def main(argv: list[str] | None = None) -> None:
         file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     for key in ("per_image", "image_tokens"):
         for one in result[key]:
-            said = [f"{name} {row['tokens']:.0f} tokens {row['seconds']['median']:.3f} s" for name, row in one["arms"].items()]  # fmt: skip  # noqa: E501
+            arms = one["arms"].items()
+            said = [f"{name} {row['tokens']:.0f} tokens {row['seconds']['median']:.3f} s" for name, row in arms]
             print(f"{key} {one[key]:>5}: {'; '.join(said)}")
     if settings.plot:
         draw(result, settings.plot)

@@ -17,7 +17,7 @@ from medpref.training.cost import read_load, read_sizes, training_work
 
 ARMS = ("trl_default", "trl_tuned", "trl_own_head", "naive", "plain", "online", "cold", "layered", "warm")
 EVERY = {"trl_own_head": 7, "naive": 3, "plain": 3}
-"""Arms that are no baseline of a target ratio run in every n-th round only: TRL's own CPU head scores every position."""
+"""Arms of no target ratio run in every n-th round only; TRL's own CPU head scores every position."""
 FEWER = {"D4own": ("trl_default", "naive", "online", "cold", "warm")}
 
 
@@ -44,7 +44,7 @@ class Bench:
         return [name for name in names if name in (*asked, "warm")]
 
     def every(self, name: str) -> int:
-        """An arm runs in every n-th round. On CUDA a cold epoch is dominated by hashing the weights once: measured once."""
+        """An arm runs in every n-th round; a cold epoch on CUDA once, because hashing the weights dominates it."""
         return 1000 if name == "cold" and self.settings.device == "cuda" else EVERY.get(name, 1)
 
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from medpref.errors import MedprefError
+from medpref.plan_command import plan
 
 app = typer.Typer(
     add_completion=False,
@@ -138,6 +139,9 @@ def show(name: str, policy: Annotated[str, typer.Option()] = "", set_: Set = Non
 
     recipe = load_recipe(name, overrides=set_ or (), policy=policy)
     typer.echo(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True).rstrip())
+
+
+app.command()(plan)
 
 
 @app.command()

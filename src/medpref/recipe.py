@@ -48,7 +48,7 @@ class Train(Frozen):
     group_by_image: bool = True
     reference: Literal["cached", "online"] = "cached"
     checkpointing: Literal["auto", "none", "layer"] = Field(
-        default="auto", description="layer: run each layer again in backward, to hold less; auto: where it would not fit"
+        default="auto", description="layer: run each layer again in backward, to hold less; auto: if need be"
     )
     save_every: int = Field(default=50, gt=0, description="optimiser steps between checkpoints")
 

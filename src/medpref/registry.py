@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from medpref.errors import RecipeError, nearest
 
@@ -31,7 +32,8 @@ class Registry:
 
     def add(self, cls: Kind) -> Kind:
         """Register a component class under its ``kind``; two classes of one kind are an error."""
-        kind = cls.model_fields["kind"].default
+        fields: Mapping[str, FieldInfo] = cls.__dict__["__pydantic_fields__"]
+        kind = fields["kind"].default
         held = self._classes.get(kind)
         if held is not None and held.__qualname__ != cls.__qualname__:
             raise RecipeError(

@@ -12,7 +12,7 @@ from medpref import stages, store
 from medpref.schema import VerdictRow
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "numpy")
-SLICE_KEYS = ("shortcut", "polarity", "source", "image_seen")
+SLICE_KEYS = ("shortcut", "source", "image_seen")
 FIELDS = ("value", "low", "high", "items", "clusters")
 
 
@@ -56,7 +56,7 @@ def compare_stage(run: Any) -> stages.Manifest:
 
 
 def compared_slices(rows: Iterable[VerdictRow]) -> list[str]:
-    """The slices whose differences are tested: those by shortcut, polarity, origin and whether the image was seen.
+    """The slices whose differences are tested: those by shortcut, origin and whether the image was seen.
 
     Every further slice would be one more family of tests; estimates of all slices are in ``estimates.json``.
     """

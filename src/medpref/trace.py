@@ -21,11 +21,14 @@ IMAGE_TOKEN = 0
 
 
 class Trace(Frozen):
-    """``pairs`` pairs, ``per_image`` of them on one image; tokens of an image, a prompt (without it) and the replies."""
+    """``pairs`` pairs, ``per_image`` of them on one image; tokens of an image, a prompt (without it) and the replies.
+
+    ``image`` None: as many as the policy's processor makes of an image of 512 x 512 pixels.
+    """
 
     pairs: int = Field(default=1000, gt=0)
     per_image: float = Field(default=1.0, ge=1)
-    image: int = Field(default=576, gt=0)
+    image: int | None = Field(default=None, gt=0)
     prompt: int = Field(default=40, gt=0)
     chosen: int = Field(default=20, gt=0)
     rejected: int = Field(default=20, gt=0)
@@ -47,11 +50,12 @@ def parse_trace(text: str) -> Trace:
     for part in filter(None, text.split(",")):
         key, equals, value = part.partition("=")
         if equals:
-            fields[key] = yaml_value(value)
+            fields |= {key: yaml_value(value)}
         elif key in KNOWN:
             fields = KNOWN[key].model_dump() | fields
         else:
-            raise RecipeError(f"trace {text!r}", given=key, expected="a known name or key=value", todo=nearest(key, KNOWN))
+            expected = "a known name or key=value"
+            raise RecipeError(f"trace {text!r}", given=key, expected=expected, todo=nearest(key, KNOWN))
     made: Trace = build(Trace, fields, where=f"trace {text!r}")
     return made
 
@@ -67,6 +71,7 @@ def draw_pairs(trace: Trace, branches: Iterable[Branch], *, limit: int) -> list[
 
 def _pair(trace: Trace, number: int, branches: list[Branch]) -> EncodedPair:
     rng = generator(0, "trace", str(number))
+    assert trace.image is not None
     prompt = (IMAGE_TOKEN,) * trace.image + tuple(rng.integers(1, 1 << 30, trace.prompt).tolist())
     sizes = {"chosen": trace.chosen}
     found = {}

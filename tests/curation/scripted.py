@@ -32,6 +32,12 @@ class Scripted:
         return sum(map(len, self.calls))
 
 
+def steady(says: Says) -> Says:
+    """The first answer to an equal question again, as of a model at temperature 0."""
+    held: dict[str, dict[str, Any] | str] = {}
+    return lambda request: held.setdefault(request.key, says(request))
+
+
 def by_rule(request: ChatRequest) -> dict[str, Any] | str:
     """What the rules would answer."""
     value = request.rule() if request.rule else None

@@ -233,6 +233,13 @@ def test_a_local_answer_is_filed_under_the_weights(parrot: Path, tmp_path: Path)
     (parrot / "config.json").write_text(json.dumps(config))
 
 
+def test_a_local_answer_may_be_kept_short(parrot: Path) -> None:
+    short = Local(model=str(parrot), repeats=0, max_tokens=2)
+    answer = ask_one(short, ChatRequest("alpha", Score))
+    assert (answer.value, answer.usage.tokens_out) == (None, 2)
+    assert short.identity != Local(model=str(parrot)).identity
+
+
 def test_a_drawn_local_answer_depends_on_its_question_alone(parrot: Path) -> None:
     chat = Local(model=str(parrot), repeats=0)
     drawn = [ChatRequest("alpha", Score, temperature=40.0, max_tokens=6, draw=n) for n in range(6)]

@@ -72,11 +72,15 @@ def why_not_wrong(example: Example, text: str, *, like: str) -> str | None:
 
 
 def error_between(example: Example, right: str, wrong: str) -> str:
-    """The type of the concepts in which a wrong text differs from a right one, if it is one type; else as asked."""
+    """As asked, where the question is closed; else the type of the concepts in which the texts differ, if it is one."""
+    if closed_choices(example) is not None:
+        return error_of(example, wrong)
     ours, theirs = ({(m.concept.type, m.concept.name, m.polarity) for m in mentions(text)} for text in (right, wrong))
     kinds = {kind for kind, _, _ in ours ^ theirs}
     turned = {one[:2] for one in ours - theirs} & {one[:2] for one in theirs - ours}
-    return kinds.pop() if len(kinds) == 1 and not turned else error_of(example, wrong)
+    if len(kinds) != 1:
+        return error_of(example, wrong)
+    return "presence" if turned else kinds.pop()
 
 
 def _by_rule(example: Example, right: str, candidates: Sequence[str], context: Context) -> Hallucination | None:

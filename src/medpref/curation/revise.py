@@ -10,6 +10,7 @@ import re
 from typing import ClassVar, Literal
 
 from medpref.curation.chat_correct import Correction, Revised, revise_by_chat
+from medpref.curation.chat_hallucinate import error_between
 from medpref.curation.draft import Context, Draft, Refused
 from medpref.curation.falsify import error_of, falsify, put_choice
 from medpref.judging.agreement import Agreement
@@ -64,9 +65,8 @@ class Correct(Frozen):
             CHOSEN: Reply(text=chosen, author="policy" if right else writer),
             REJECTED: Reply(text=rejected, author=writer if right else "policy"),
         }
-        return Draft(
-            replies, {"own_was_right": right, "error": error_of(example, rejected), "made_by": writer, **notes}
-        )
+        error = error_between(example, chosen, rejected) if self.by == "chat" else error_of(example, rejected)
+        return Draft(replies, {"own_was_right": right, "error": error, "made_by": writer, **notes})
 
 
 def revise(example: Example, reply: str, context: Context) -> Revised | Refused:

@@ -7,7 +7,7 @@ image. Bound by ``--judge``; nothing is asked about a reply that agrees with the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import Field
@@ -66,7 +66,7 @@ class BoundRelevance:
         readers = [_Reader(chat, self.prompt) for chat in self.roles.chats]
         members: Mapping[str, Opinion] = {f"model {n}": reader.opinion for n, reader in enumerate(readers, start=1)}
         verdict = consult(members, example, reply, rounds=self.plan.rounds, tolerance=self.plan.tolerance, retries=0)
-        told = {f"model {number}": reader.chat.identity for number, reader in enumerate(readers, start=1)}
+        told = {f"model {number}": reader.model for number, reader in enumerate(readers, start=1)}
         failed = {f"model {n} failed": reader.failure for n, reader in enumerate(readers, start=1) if reader.failure}
         return verdict._replace(evidence={**verdict.evidence, **told, **failed, "prompt": self.prompt.label})
 
@@ -75,7 +75,8 @@ class BoundRelevance:
 class _Reader:
     chat: Chat
     prompt: Template
-    failure: str = field(default="")
+    model: str = ""
+    failure: str = ""
 
     def opinion(self, example: Example, reply: str, previous: float | None) -> str:
         """The model's score as text, empty where it gave none (and why in ``failure``)."""
@@ -85,7 +86,7 @@ class _Reader:
         request = ChatRequest(text, RelevanceScore, lambda: _by_rule(example, reply), example.credentialed)
         answer = ask_one(self.chat, request)
         value: Any = answer.value
-        self.failure = answer.reason or self.failure
+        self.model, self.failure = answer.model, answer.reason or self.failure
         return "" if value is None else repr(float(value.score))
 
 

@@ -118,7 +118,7 @@ class Caller:
                     failed += 1
                 else:
                     held += 1
-                    self.gate.hold(passing.wait_s)
+                    pass
             except _GivenUp as rejected:
                 raise _GivenUp(rejected.reason, tries=failed + held + 1, rejected=True) from None
         raise _GivenUp(reason, tries=failed + held)

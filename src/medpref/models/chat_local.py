@@ -28,10 +28,12 @@ class Local(Frozen):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: str = "cpu"
     repeats: int = Field(default=1, ge=0, le=10)
+    max_tokens: int | None = Field(default=None, ge=1, description="instead of what each question allows")
 
     @functools.cached_property
     def identity(self) -> str:
-        return f"local:{self.model}~{fingerprint(self.model)[:8]}"
+        longest = f"~{self.max_tokens}" if self.max_tokens else ""
+        return f"local:{self.model}~{fingerprint(self.model)[:8]}{longest}"
 
     @property
     def outside(self) -> bool:
@@ -56,7 +58,7 @@ class Local(Frozen):
         spent = dict.fromkeys(places, Usage())
         told = {place: [{"role": "user", "content": requests[place].prompt}] for place in places}
         for repeat in range(self.repeats + 1):
-            longest = max(requests[place].max_tokens for place in told)
+            longest = self.max_tokens or max(requests[place].max_tokens for place in told)
             draw = requests[next(iter(told))]
             texts = writer.write(list(told.values()), max_tokens=longest, draw=draw, repeat=repeat)
             for place, (text, usage) in zip(list(told), texts, strict=True):

@@ -43,7 +43,7 @@ class Replay(Frozen):
         return {entry["request"]: entry for entry in entries if entry["model"] == models[0]}
 
     def _means(self, identity: str) -> bool:
-        named = (identity, identity.partition("#")[2], identity.removeprefix("local:").rpartition("~")[0])
+        named = (identity, identity.partition("#")[2], identity.removeprefix("local:").partition("~")[0])
         return not self.model or self.model in named
 
     def ask(self, requests: Sequence[ChatRequest], keep: Keep | None = None) -> Iterator[ChatAnswer]:

@@ -29,7 +29,7 @@ class Service(Frozen):
     """
 
     kind: Literal["openai"] = "openai"
-    url: str = Field(pattern=r"^https?://[^#\s]+$")
+    url: str = Field(pattern=r"^https?://[^#@\s]+$")
     model: str = Field(min_length=1)
     mine: bool = False
     concurrency: int = Field(default=16, ge=1, le=256)

@@ -79,11 +79,11 @@ class Cohort:
         """Whether each study shows the finding: bool [study]."""
         shown: dict[str, np.ndarray] = {
             CARDIOMEGALY: self.heart_grade > 0,
-            EFFUSION: (self.effusion_grade > 0).any(1),
+            EFFUSION: np.any(self.effusion_grade > 0, axis=1),
             PNEUMOTHORAX: self.pneumothorax_grade > 0,
             CONSOLIDATION: self.consolidation_grade > 0,
             ATELECTASIS: self.atelectasis_slot >= 0,
-            NODULE: self.nodule_slots.any(1),
+            NODULE: np.any(self.nodule_slots, axis=1),
             DEVICE: self.device > 0,
         }
         return shown[finding]
