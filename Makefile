@@ -30,5 +30,12 @@ $(VENV)/.dev: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,dicom,judge]'
 	touch $@
 
+# About 25 minutes on two quiet cores; what docs/benchmarks holds already is not measured again.
+bench: $(VENV)/.dev
+	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/throughput.py --workload A B Bp C D1 D4 D4own --out docs/benchmarks
+	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/head.py --out docs/benchmarks
+	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/growth.py --out docs/benchmarks --plot docs/images/growth.png
+	$(BIN)/python benchmarks/document.py
+
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -141,8 +141,8 @@ def _ratios(workloads: list[dict[str, Any]]) -> Iterator[str]:
         rows.append((*cells, *("" if value is None else f"{value:.1f}" for value in (work, held))))
     rounds = min(one["arms"]["warm"]["rounds"] for one in workloads)
     yield (
-        "Time of TRL over ours, caches warm. *Work* is the same ratio in counted FLOPs, which explains it; *peak* is that "
-        f"of peak bytes, neither side checkpointed. At least {rounds} round(s).\n"
+        "Time of TRL over ours, caches warm. *Work* is the same ratio in counted FLOPs, which explains it; *peak* is "
+        f"that of peak bytes, neither side checkpointed. At least {rounds} round(s).\n"
     )
     yield _table(head, rows)
 
@@ -203,7 +203,7 @@ def _workload(one: dict[str, Any]) -> Iterator[str]:
 
 def _head(result: dict[str, Any]) -> Iterator[str]:
     yield f"## E: {result['title']}\n"
-    yield "Against full logits of policy and reference, differentiated by autograd. Aim: a fifth of the memory, not slower.\n"
+    yield "Against full logits of policy and reference, by autograd. Aim: a fifth of the memory, and not slower.\n"
     head = (
         "vocabulary",
         "naive s",

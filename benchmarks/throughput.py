@@ -19,11 +19,12 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from measure.arms import ARMS, Bench, floor_flops, make_arms
+from measure.arms import ARMS, Bench, floor_flops, make_arms, predicted_flops
 from measure.machine import describe, product_rate
 from measure.model import SHAPES, build
 from measure.observe import Watched, difference, gradients_of, watch
@@ -60,7 +61,7 @@ def measure(workload: Workload, settings: argparse.Namespace) -> dict[str, Any]:
         data = make(workload, shape, Path(folder))
         bench = Bench(policy, workload, data, settings)
         arms = make_arms(bench)
-        watched, grads, caches = observe(arms)
+        watched, grads, caches = observe(bench, arms)
         timed = [Arm(name, arm.cold if name == "cold" else arm.step, bench.every(name)) for name, arm in arms.items()]
         seconds, losses = interleave(timed, settings.rounds)
         floor = floor_flops(bench)
@@ -79,26 +80,33 @@ def measure(workload: Workload, settings: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def observe(arms: dict[str, Any]) -> tuple[dict[str, Watched], dict[str, float], dict[str, int]]:
+def observe(bench: Bench, arms: dict[str, Any]) -> tuple[dict[str, Watched], dict[str, float], dict[str, int]]:
     """One watched step of every arm (it is the warm-up too), its gradient against ours, and what caches take."""
     watched, grads, caches, ours = {}, {}, {}, None
     for name in sorted(arms, key=lambda name: name != "warm"):
         arm = arms[name]
-        model = arm.policy.model if hasattr(arm, "open_caches") or name == "naive" else arm.trainer.model
-        if hasattr(arm, "open_caches"):
+        model = arm.trainer.model if name.startswith("trl") else arm.policy.model
+        if hasattr(arm, "open_caches") and name != "cold":
             arm.open_caches()
+        work = _first_epoch(arm) if name == "cold" else arm.gradients
+        watched[name] = watch(model, work, flops=predicted_flops(bench, arm))
+        if hasattr(arm, "cache_bytes"):
             caches[name] = arm.cache_bytes()
-        if name == "cold":
-            watched[name] = watch(model, lambda arm=arm: (arm.open_caches(), arm.gradients())[1])
-        else:
-            watched[name] = watch(model, arm.gradients)
         found = gradients_of(model)
         ours = found if ours is None else ours
-        comparable = not (name.startswith("trl") and "corrupt" in arm.workload.views)
-        if comparable:
+        if not (name.startswith("trl") and "corrupt" in bench.workload.views):
             grads[name] = difference(ours, found)
-        gc.collect()
     return watched, grads, caches
+
+
+def _first_epoch(arm: Any) -> Callable[[], float]:
+    """The caches built, then a step without its update."""
+
+    def work() -> float:
+        arm.open_caches()
+        return arm.gradients()
+
+    return work
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:

@@ -12,8 +12,9 @@ from measure.naive import Naive
 from measure.ours import Ours, adapted
 from measure.theirs import Theirs, tune
 from measure.workloads import Data, Workload
+from medpref.engine.pack import pack
 from medpref.models.policy import Policy
-from medpref.training.cost import read_load, read_sizes, training_work
+from medpref.training.cost import read_load, read_sizes, reading_work, training_work
 
 ARMS = ("trl_default", "trl_tuned", "trl_own_head", "naive", "plain", "online", "cold", "layered", "warm")
 EVERY = {"trl_own_head": 7, "naive": 3, "plain": 3}
@@ -51,7 +52,8 @@ class Bench:
 def make_arms(bench: Bench) -> dict[str, Any]:
     """The arms by name, each with adapters, optimiser and caches of its own over the same frozen weights."""
     given, settings = (bench.policy, bench.workload, bench.data), bench.settings
-    arms: dict[str, Any] = {}
+    how = {"backend": settings.backend, "max_tokens": settings.max_tokens}
+    arms: dict[str, Any] = {"warm": Ours(*given, **how)}
     for name in bench.names:
         if name == "naive":
             arms[name] = Naive(*given)
@@ -60,10 +62,26 @@ def make_arms(bench: Bench) -> dict[str, Any]:
             arms[name] = Theirs(*given, checkpointing=False, micro=micro)
         elif name.startswith("trl"):
             arms[name] = Theirs(*given, own_head=name == "trl_own_head")
-        else:
-            how = {"backend": "plain" if name == "plain" else settings.backend, "max_tokens": settings.max_tokens}
-            arms[name] = Ours(*given, online=name == "online", layered=name == "layered", **how)
-    return arms
+        elif name == "plain":
+            arms[name] = Ours(*given, donor=arms["warm"], **{**how, "backend": "plain"})
+        elif name == "layered":
+            arms[name] = Ours(*given, donor=arms["warm"], layered=True, **how)
+        elif name != "warm":
+            arms[name] = Ours(*given, online=name == "online", **how)
+    return {name: arms[name] for name in bench.names}
+
+
+def predicted_flops(bench: Bench, arm: Any) -> float | None:
+    """The FLOPs of an arm that no dispatch mode can look into; None for all others."""
+    if getattr(arm, "backend", "") != "flex":
+        return None
+    sizes, needs = read_sizes(arm.policy), bench.workload.objective.needs
+    packs = [
+        [step[index] for index in chosen] for step in bench.data.steps for chosen in pack(step, needs, arm.max_tokens)
+    ]
+    loads = [read_load(pairs, needs) for pairs in packs]
+    live = sum(reading_work(sizes, load).total for load in loads) if arm.online else 0.0
+    return live + sum(training_work(sizes, load, checkpointing=arm.layered).total for load in loads)
 
 
 def _tuned(bench: Bench) -> int:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from measure.flops import Flops
-from measure.memory import LiveBytes, saved_bytes
+from measure.memory import Held, LiveBytes, saved_bytes
 from measure.rounds import synchronise
 from medpref.models.bare import bare
 
@@ -65,27 +65,37 @@ def passes(model: Any) -> Iterator[Passes]:
             handle.remove()
 
 
-def watch(model: Any, work: Callable[[], float]) -> Watched:
-    """What ``work`` does, with gradients left in place."""
+def watch(model: Any, work: Callable[[], float], *, flops: float | None = None) -> Watched:
+    """What ``work`` does, with gradients left in place.
+
+    Where ``flops`` are given (compiled attention, which no dispatch mode can look into), they and nothing else of the
+    work is taken as known, and only tokens, tower calls and CUDA's peak are observed.
+    """
     base = bare(model)
     cuda = base.device.type == "cuda"
     if cuda:
         synchronise()
         torch.cuda.reset_peak_memory_stats()
         resident = torch.cuda.memory_allocated()
-    watching = Flops(base.get_output_embeddings().weight)
-    with passes(model) as seen, saved_bytes(model.parameters()) as saved, LiveBytes() as live, watching as flops:
+    counted = Flops(base.get_output_embeddings().weight)
+    with contextlib.ExitStack() as modes:
+        seen = modes.enter_context(passes(model))
+        saved, live = Held(), LiveBytes()
+        if flops is None:
+            saved = modes.enter_context(saved_bytes(model.parameters()))
+            modes.enter_context(live)
+            modes.enter_context(counted)
         work()
     peak = torch.cuda.max_memory_allocated() - resident if cuda else live.held.peak
     return Watched(
         tokens=seen.tokens,
         tower_calls=seen.tower_calls,
         tower_images=seen.tower_images,
-        flops=flops.total,
-        head_products=round(flops.head_products, 1),
+        flops=counted.total if flops is None else round(flops),
+        head_products=round(counted.head_products, 1),
         saved_bytes=saved.peak,
         peak_bytes=peak,
-        kernels=dict(flops.by_kernel),
+        kernels=dict(counted.by_kernel),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from peft import get_peft_model
 
 from measure.model import lora, twin
 from measure.workloads import Data, Workload
+from medpref.engine.encode import EncodedPair
 from medpref.engine.images import ImageStore
 from medpref.engine.pack import pack
 from medpref.engine.reference import ReferenceCache
@@ -47,7 +49,8 @@ def finish(model: torch.nn.Module, optimiser: torch.optim.Optimizer) -> None:
 @dataclass
 class Ours:
     """One arm. ``backend`` is an attention back end; ``online`` reads the reference live in every step;
-    ``layered`` runs each layer again in backward, as TRL does by default.
+    ``layered`` runs each layer again in backward, as TRL does by default; where a ``donor`` is given, its reference
+    cache is read (hashing a large model's weights again takes long).
     """
 
     policy: Policy
@@ -57,6 +60,7 @@ class Ours:
     online: bool = False
     layered: bool = False
     max_tokens: int = 16384
+    donor: Ours | None = None
     objective: Objective = field(init=False)
 
     def __post_init__(self) -> None:
@@ -77,10 +81,11 @@ class Ours:
         pairs = [pair for step in self.data.steps for pair in step]
         self.policy.model.eval()
         if self.online:
-            lines = {branch.images: branch for pair in pairs for branch in pair.branches.values()}
-            token = self.policy.family.image_token_id(self.policy.base)
-            self.images.features(list(lines), [line.prompt.count(token) for line in lines.values()])
+            self._encode_images(pairs)
             self.reference = "online"
+        elif self.donor is not None and isinstance(self.donor.reference, ReferenceCache):
+            self._encode_images(pairs)
+            self.reference = ReferenceCache(self.donor.reference.folder)
         else:
             self.reference = ReferenceCache.build(
                 self.policy,
@@ -91,6 +96,12 @@ class Ours:
                 max_tokens=self.max_tokens,
                 backend=self.backend,
             )
+
+    def _encode_images(self, pairs: Sequence[EncodedPair]) -> None:
+        assert self.images is not None
+        lines = {branch.images: branch for pair in pairs for branch in pair.branches.values()}
+        token = self.policy.family.image_token_id(self.policy.base)
+        self.images.features(list(lines), [line.prompt.count(token) for line in lines.values()])
 
     def cache_bytes(self) -> int:
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())

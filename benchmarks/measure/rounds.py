@@ -41,6 +41,8 @@ def interleave(arms: Sequence[Arm], rounds: int) -> tuple[dict[str, dict[int, fl
     """Seconds by arm and round, and each arm's last loss. The arm that begins moves on by one each round."""
     seconds: dict[str, dict[int, float]] = {arm.name: {} for arm in arms}
     losses: dict[str, float] = {}
+    gc.collect()
+    gc.freeze()  # what is there already need not be looked through before every step
     for number in range(rounds):
         first = number % len(arms)
         for arm in (*arms[first:], *arms[:first]):
@@ -48,6 +50,7 @@ def interleave(arms: Sequence[Arm], rounds: int) -> tuple[dict[str, dict[int, fl
                 seconds[arm.name][number], losses[arm.name] = timed(arm.step)
         said = ", ".join(f"{name} {held[number]:.2f} s" for name, held in seconds.items() if number in held)
         sys.stderr.write(f"  round {number + 1}/{rounds}: {said}\n")
+    gc.unfreeze()
     return seconds, losses
 
 

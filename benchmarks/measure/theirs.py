@@ -122,7 +122,9 @@ class Theirs:
                 rows = self._rows(number, view)
                 for start in range(0, len(rows), self.micro):
                     part = rows[start : start + self.micro]
-                    batches.append((len(part) / len(rows), self.trainer.data_collator(part)))
+                    batch = self.trainer.data_collator(part)
+                    placed = {name: value.to(self.policy.base.device) for name, value in batch.items()}
+                    batches.append((len(part) / len(rows), placed))
             steps.append(batches)
         return steps
 

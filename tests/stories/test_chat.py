@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -16,9 +18,11 @@ import pytest
 from tests.models.fake_service import FakeService, Says, serving
 
 from medpref import cli, store
+from medpref.curation.builder import parse_builder
 from medpref.errors import RecipeError
 from medpref.language.templates import check_folder, labels, load_template, shipped_templates
 from medpref.models.chat import Roles
+from medpref.models.chat_local import Local
 from medpref.models.chat_service import Service
 from medpref.models.chat_store import read_answers
 from medpref.recipe import load_recipe
@@ -290,3 +294,29 @@ def test_own_prompts_replace_ours_by_name(tmp_path: Path) -> None:
     (tmp_path / "relevence.jinja").write_text("x")
     with pytest.raises(RecipeError, match="did you mean 'relevance'"):
         check_folder(tmp_path)
+
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "language_models.md"
+
+
+@pytest.mark.parametrize(
+    "line", [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("medpref run")]
+)
+def test_every_command_of_the_page_binds(line: str, tmp_path: Path) -> None:
+    _, _, recipe, *options = shlex.split(line)
+    of = {name: [b for a, b in itertools.pairwise(options) if a == name] for name in ("--set", "--judge")}
+    mine = "--service-is-mine" in options
+    to_recipe = [one for one in of["--set"] if not one.startswith("judge.")]
+    asking = load_recipe(recipe, overrides=to_recipe)
+    given = config(judge=tuple(of["--judge"]), overrides=tuple(of["--set"]), service_is_mine=mine)
+    roles = bind_roles(given, tmp_path / "runs/a", [asking])
+    assert len(roles.chats) == len(of["--judge"]) > 0
+    for number, builder in enumerate(asking.pairs):
+        parse_builder(builder, f"pairs[{number}]")
+
+
+def test_the_page_names_every_setting() -> None:
+    told = PAGE.read_text(encoding="utf-8")
+    for back in (Service, Local):
+        for name in set(back.model_fields) - {"kind", "url", "model", "mine"}:
+            assert f"`{name}" in told, name

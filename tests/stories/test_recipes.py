@@ -111,7 +111,9 @@ def test_a_shipped_recipe_trains(name: str, study: Study) -> None:
     trained = load_file(out / "adapter_model.safetensors")
     assert any(value.abs().max() > 0 for key, value in trained.items() if "lora_B" in key)
     if "rewards/margins" in rows[0]:
-        assert rows[-1]["rewards/margins"] > rows[0]["rewards/margins"]
+        # a step's margin is of its own batch, not seen before: one batch is noise, half of them are not
+        later = [row["rewards/margins"] for row in rows[5:]]
+        assert sum(later) / len(later) > rows[0]["rewards/margins"]
     else:
         assert rows[-1]["loss"] < rows[0]["loss"]
 

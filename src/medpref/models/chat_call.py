@@ -118,7 +118,7 @@ class Caller:
                     failed += 1
                 else:
                     held += 1
-                    pass
+                    self.gate.hold(passing.wait_s)
             except _GivenUp as rejected:
                 raise _GivenUp(rejected.reason, tries=failed + held + 1, rejected=True) from None
         raise _GivenUp(reason, tries=failed + held)

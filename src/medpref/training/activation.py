@@ -55,19 +55,22 @@ def bytes_per_token(policy: Policy) -> int:
 
 
 def predict_memory(sizes: Sizes, load: Load, per_token: int, *, checkpointing: bool, device: str = "cpu") -> Memory:
-    """The peak of an optimiser step whose largest micro-step is ``load``.
+    """The peak of an optimiser step whose largest micro-step is ``load``: in the head, or in a layer's backward.
 
-    With per-layer checkpointing a layer's input is kept for all layers and everything else for one at a time. While a
-    layer's backward runs, gradients pass through: about two rows of the MLP and four of the model's width a token.
+    With per-layer checkpointing a layer's input is kept for all layers and everything else for one at a time, in its
+    backward. There gradients pass through as well: about two rows of the MLP and four of the model's width a token.
     """
-    kept = per_token
+    forward = backward = load.nodes * per_token
     if checkpointing:
-        kept = sizes.layers * sizes.width * sizes.item + per_token // sizes.layers
+        forward = load.nodes * sizes.layers * sizes.width * sizes.item
+        backward = forward + load.nodes * per_token // sizes.layers
     layer = load.nodes * (2 * sizes.inner + 4 * sizes.width) * sizes.item
+    head = _head_bytes(sizes, load, device)
+    kept, passing = max((forward, head), (backward, layer), key=sum)
     return Memory(
         parameters=parameter_bytes(sizes),
-        activations=load.nodes * kept,
-        passing=max(layer, _head_bytes(sizes, load, device)),
+        activations=kept,
+        passing=passing,
         features=load.nodes * sizes.width * sizes.item,
     )
 
@@ -75,9 +78,9 @@ def predict_memory(sizes: Sizes, load: Load, per_token: int, *, checkpointing: b
 def _head_bytes(sizes: Sizes, load: Load, device: str) -> int:
     """One chunk of rows x vocabulary in the accumulator's dtype, and the gradients that the head keeps by row."""
     wide = 8 if sizes.item == 8 else 4
-    live, kept = (6, 4) if load.diverging else (3, 2)
-    chunk = min(CHUNK_BYTES[device], live * wide * load.rows * sizes.vocabulary)
-    return chunk + kept * wide * load.rows * sizes.width
+    live = 2 * load.rows + 4 * load.diverging
+    kept = (2 * load.rows + 2 * load.diverging) * sizes.width
+    return wide * kept + min(CHUNK_BYTES[device], wide * live * sizes.vocabulary)
 
 
 def _saved(outline: Policy, length: int) -> int:

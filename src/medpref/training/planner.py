@@ -6,6 +6,7 @@ FLOP takes; ``medpref plan`` does.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,9 +92,13 @@ def choose_checkpointing(
 
 
 def checkpoint_layers(policy: Policy) -> None:
-    """From here on every layer's forward runs again in its backward; the frozen tower is not touched."""
+    """From here on every layer's forward runs again in its backward; the frozen tower is not touched.
+
+    transformers then wants gradients of the embeddings, for checkpoints of the other kind; ours need none.
+    """
     language = policy.base.get_submodule(policy.family.language)
-    language.activation_checkpointing_enable({"use_reentrant": False})
+    language.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+    language.disable_input_require_grads()
 
 
 def free_bytes(device: str) -> int:
@@ -105,6 +110,4 @@ def free_bytes(device: str) -> int:
     if lines.exists():
         named = dict(line.split(":", 1) for line in lines.read_text(encoding="utf-8").splitlines())
         return int(named["MemAvailable"].split()[0]) << 10
-    import os
-
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
