@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.training.test_train import some_pairs
 from typer.testing import CliRunner
 
+from medpref import store
 from medpref.cli import app
+from medpref.engine import counters
+from medpref.engine.encode import encode_pair
+from medpref.engine.images import ImageStore
 from medpref.engine.pack import count_nodes
 from medpref.errors import DataError, MedprefError, RecipeError
 from medpref.models.outline import load_outline
 from medpref.models.policy import load_policy
 from medpref.models.tiny import BUILDERS
+from medpref.objectives.objective import parse_objective
 from medpref.objectives.scores import Needs
-from medpref.plan import Machine, answer, ask_trace, parse_bytes
+from medpref.plan import Machine, answer, ask_pairs, ask_trace, parse_bytes
 from medpref.plan_lines import lines, plan
 from medpref.recipe import Train, load_recipe
 from medpref.schema import Branch
@@ -21,6 +27,8 @@ from medpref.trace import KNOWN, Trace, draw_pairs, parse_trace
 from medpref.training.activation import bytes_per_token
 from medpref.training.adapter import prepare
 from medpref.training.cost import read_load, read_sizes
+from medpref.training.sampler import order
+from medpref.training.trainer import Task, micro_losses
 
 CC, CR, XC = Branch("clean", "chosen"), Branch("clean", "rejected"), Branch("corrupt", "chosen")
 TINY = "tiny:llava-mistral"
@@ -72,6 +80,29 @@ def test_a_trace_by_hand() -> None:
     assert read_load(pairs, corrupt).nodes == 2 * 10 + 8 * 7 + 8 * 17
     rows = read_load(pairs, clean, share=False)
     assert (rows.nodes, rows.rows) == (8 * (17 + 16), 8 * 5)
+
+
+def test_real_pairs_are_read_as_training_will_read_them(tmp_path) -> None:
+    folder = tmp_path / "pairs" / "dpo"
+    pairs = some_pairs(tmp_path, 8)
+    store.write_lines(folder / "pairs.jsonl", pairs)
+    recipe = load_recipe("dpo", overrides=["train.batch=3", "train.max_tokens_per_batch=200"], policy=TINY)
+    machine = Machine(1 << 40, 1e12)
+    found = answer(ask_pairs(recipe, load_outline(f"{TINY}@random"), folder, machine), seed=1).forecast
+
+    policy = load_policy(f"{TINY}@random")
+    images, objective = ImageStore(policy), parse_objective(list(recipe.objective))
+    encoded = [encode_pair(policy, pair, tmp_path, objective.needs, images) for pair in pairs]
+    policy = prepare(policy, recipe.train, seed=1)
+    task = Task(policy, objective, encoded, images, "online", recipe.train.max_tokens_per_batch)
+    indices = order([pair.views["clean"][0].sha256 for pair in pairs], seed=1, epoch=0, grouped=True)
+    for step, start in zip(found.steps, range(0, 8, 3), strict=True):
+        batch = [encoded[index] for index in indices[start : start + 3]]
+        with counters.counting() as counts:
+            micro_steps = len(list(micro_losses(task, batch)))
+        assert micro_steps == len(step)
+        assert sum(load.nodes for load in step) == counts.tokens_computed
+        assert sum(load.asked for load in step) == counts.tokens_asked
 
 
 def test_the_outline_has_the_sizes_of_the_loaded_policy() -> None:

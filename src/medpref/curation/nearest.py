@@ -56,9 +56,18 @@ def _paired(a: Rows, b: Rows, name: str) -> NDArray[np.float64]:
 
 def distances(where: Space, queries: NDArray[np.int64], gallery: NDArray[np.int64]) -> NDArray[np.float64]:
     """D for every query and gallery row: shape (query, gallery)."""
-    total = np.zeros((len(queries), len(gallery)))
+    return _to(where, queries, taken(where, gallery))
+
+
+def taken(where: Space, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+    """These rows of every feature in float64: what many queries are held against is taken once."""
+    return {name: values[rows].astype(np.float64) for name, values in where.rows.items()}
+
+
+def _to(where: Space, queries: NDArray[np.int64], held: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    total = np.zeros((len(queries), len(next(iter(held.values())))))
     for name, values in where.rows.items():
-        q, g = values[queries].astype(np.float64), values[gallery].astype(np.float64)
+        q, g = values[queries].astype(np.float64), held[name]
         if name in COSINE:
             raw = 1.0 - q @ g.T
         else:
@@ -93,11 +102,10 @@ def search(
     if chosen(index, where) == "faiss":
         return _faiss(where, asked, held, k=k, barred=barred)
     found = []
+    rows = taken(where, held)
     for start in range(0, len(asked), CHUNK):
         block = asked[start : start + CHUNK]
-        found += [
-            _top(row, held, k, barred[int(q)]) for q, row in zip(block, distances(where, block, held), strict=True)
-        ]
+        found += [_top(row, held, k, barred[int(q)]) for q, row in zip(block, _to(where, block, rows), strict=True)]
     return found
 
 
@@ -145,9 +153,10 @@ def _faiss(
     index = faiss.IndexFlatL2(rows.shape[1])
     index.add(rows[gallery])
     found = []
-    for query in queries:
-        reach = min(len(gallery), 2 * k + len(barred[int(query)]) + 8)
-        _, near = index.search(rows[query][None], reach)
-        close = gallery[near[0]]
-        found.append(_top(distances(where, query[None], close)[0], close, k, barred[int(query)]))
+    for start in range(0, len(queries), CHUNK):
+        block = queries[start : start + CHUNK]
+        reach = min(len(gallery), 2 * k + max(len(barred[int(query)]) for query in block) + 8)
+        _, near = index.search(rows[block], reach)
+        for query, close in zip(block, gallery[near], strict=True):
+            found.append(_top(distances(where, query[None], close)[0], close, k, barred[int(query)]))
     return found
