@@ -10,27 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medpref import cli
 from medpref.imaging.decode import encode_png
 
 POLICY = ("--policy", "tiny:llava-mistral@random")
 Rows = list[dict[str, Any]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
-    def call(*words: str) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["medpref", *map(str, words)])
-        capsys.readouterr()
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.err + captured.out
-
-    return call
 
 
 def good_rows(folder: Path) -> Rows:

@@ -10,14 +10,13 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.models.fake_service import FakeService, Says, serving
 
-from medpref import cli, store
+from medpref import store
 from medpref.curation.builder import parse_builder
 from medpref.errors import RecipeError
 from medpref.language.templates import check_folder, labels, load_template, shipped_templates
@@ -35,22 +34,6 @@ SMALL = (
     *("run", "mmedpo", "--policy", "tiny:llava-mistral@random", "--set", "sft=null", "--until", "curate"),
     *("--source", "phantom:studies=8,validation=0,test=2,size_px=64"),
 )
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
-    def call(*words: Any) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["medpref", *map(str, words)])
-        capsys.readouterr()
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.err + captured.out
-
-    return call
 
 
 def clinician(prompt: str, number: int, body: dict[str, Any]) -> Says:

@@ -145,7 +145,7 @@ def _dicom_pixels(path: Path) -> Pixels:
         raise DataError(str(path), given=given, expected="one frame", todo="export one frame, or one file a frame")
     try:
         values = np.asarray(dataset.pixel_array)  # pydicom has already turned YBR into RGB
-    except (AttributeError, KeyError, RuntimeError, NotImplementedError, *BROKEN) as error:
+    except (AttributeError, KeyError, RuntimeError, *BROKEN) as error:
         raise _unreadable(path, error) from None
     if values.ndim == 3:
         return values.astype(np.uint8) if values.dtype == np.uint8 else window(values)
