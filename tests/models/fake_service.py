@@ -56,6 +56,12 @@ class FakeService(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}/v1"
 
+    def settle(self, within_s: float = 10.0) -> None:
+        """Wait until no call is under way: a caller may read an answer's last byte before it is counted as served."""
+        deadline = time.monotonic() + within_s
+        while self.flying and time.monotonic() < deadline:
+            time.sleep(0.005)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is no error of ours."""
 
@@ -141,6 +147,7 @@ def serving(script: Script) -> Iterator[FakeService]:
     finally:
         server.shutdown()
         thread.join()
+        server.settle()
         server.server_close()
 
 

@@ -297,6 +297,7 @@ def test_an_interrupt_lets_calls_under_way_finish(tmp_path: Path) -> None:
         coming = service(server, concurrency=2).ask([question(str(n)) for n in range(40)], keep=kept.append)
         next(coming)
         coming.close()
+        server.settle()
         assert sum(server.served.values()) == len(kept) <= 6
     assert threading.active_count() < 20
 

@@ -117,7 +117,7 @@ def test_killed_while_asking_and_resumed_pays_nothing_twice(server: FakeService,
         time.sleep(0.005)
     process.kill()
     process.wait()
-    time.sleep(0.2)
+    server.settle()
     filed = [entry for path in (tmp_path / "killed/.chat").glob("*") for _, entry in read_answers(path)]
     assert 0 < len(filed) < len(questions)
     code, said = run(*words)
