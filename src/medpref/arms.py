@@ -70,6 +70,7 @@ def curate(run: Run, examples: str) -> dict[str, str]:
         equal = made.get(key := store.digest([recipe.pairs, wanted]))
         if equal is not None:
             hashes[recipe.name], run.pairs[recipe.name] = hashes[equal], equal
+            run.chosen[recipe.name] = run.chosen[equal]
             continue
         asked = {"judge": told} if (told := signature(recipe.pairs, run.roles)) else {}
         with run.attempt(recipe.name):
@@ -87,6 +88,7 @@ def curate(run: Run, examples: str) -> dict[str, str]:
                 roles=run.roles if asked else NOBODY,
             )
             hashes[recipe.name] = store.digest(run.note(f"pairs/{recipe.name}", manifest)["inputs"])
+            run.chosen[recipe.name] = manifest["counts"]["control"]
             made[key] = run.pairs[recipe.name] = recipe.name
     return hashes
 
@@ -110,7 +112,7 @@ def align(run: Run, curated: dict[str, str]) -> None:
     for recipe in (held for held in run.recipes if held.name in curated):
         control = None
         if run.config.control:
-            key = store.digest([curated[recipe.name], _schedule(recipe.train)])
+            key = store.digest([run.chosen[recipe.name], _schedule(recipe.train)])
             name = "sft_control" if single else f"{recipe.name}_sft_control"
             control, _ = controls.setdefault(key, (name, recipe))
         with run.attempt(recipe.name):
@@ -118,7 +120,7 @@ def align(run: Run, curated: dict[str, str]) -> None:
     for name, recipe in controls.values():
         if any(arm.control == name for arm in run.arms):
             with run.attempt(name):
-                _train_arm(run, recipe, name, begin, curated[recipe.name], control=None)
+                _train_arm(run, recipe, name, begin, run.chosen[recipe.name], control=None)
 
 
 def _schedule(train: Train) -> Train:

@@ -71,6 +71,7 @@ class Run:
     arms: list[Arm] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     pairs: dict[str, str] = field(default_factory=dict)
+    chosen: dict[str, str] = field(default_factory=dict)
     failures: dict[str, str] | None = None
     roles: Roles = NOBODY
 

@@ -90,6 +90,12 @@ def control_pairs(pairs: Iterable[PreferencePair]) -> list[PreferencePair]:
     ]
 
 
+def control_digest(pairs: Iterable[PreferencePair]) -> str:
+    """The digest of what the matched control trains on, in its order: recipes that agree here share one control."""
+    kept = ((pair.question, pair.views[CLEAN], pair.replies[CHOSEN].text) for pair in pairs)
+    return store.digest([[question, [image.sha256 for image in images], text] for question, images, text in kept])
+
+
 def train_stage(
     root: Path,
     name: str,
@@ -177,39 +183,51 @@ def pairs_stage(
     """
 
     def work(out: Path) -> Mapping[str, Any]:
-        from medpref.curation.build import build_pairs
         from medpref.roles import spent
 
         before = spent(roles)
-        examples = load_examples(root)
-        replies = root / REPLIES / "replies.jsonl"
-        own = store.read_lines(replies, OwnReply) if "replies" in inputs else []
-        train = [example for example in examples if example.split == "train"]
-        counts = build_pairs(
-            builders,
-            train,
-            {reply.example: reply for reply in own},
-            out,
-            root=root,
-            prefix=f"{PAIRS}/{name}",
-            seed=seed,
-            imported=imported(examples),
-            held_out=[example for example in examples if example.split != "train"],
-            policy=lambda: loaded(policy),
-            policy_hash=str(inputs["policy"]),
-            roles=roles,
-        )
-        if not counts.get("pairs"):
-            raise DataError(
-                f"pairs/{name}",
-                given="no pair came out of curation",
-                expected="at least one",
-                todo=f"look at the reasons in {out / 'dropped.jsonl'}",
-            )
+        own = store.read_lines(root / REPLIES / "replies.jsonl", OwnReply) if "replies" in inputs else []
+        policies = {"policy": lambda: loaded(policy), "policy_hash": str(inputs["policy"])}
+        counts = _build(root, name, out, builders, imported=imported, own=own, seed=seed, roles=roles, **policies)
         return counts | spent(roles, since=before)
 
     full = {**inputs, "builders": [dict(builder) for builder in builders], "imported": imported_hash, "seed": seed}
     return store.stage(root / PAIRS / name, name=f"{PAIRS}/{name}", inputs=full, work=work)
+
+
+def _build(
+    root: Path,
+    name: str,
+    out: Path,
+    builders: Sequence[Mapping[str, Any]],
+    *,
+    imported: Any,
+    own: Sequence[OwnReply],
+    **settings: Any,
+) -> dict[str, Any]:
+    """Counts of the pairs made of the run's train examples, and the digest of what a matched control trains on."""
+    from medpref.curation.build import build_pairs
+
+    examples = load_examples(root)
+    counts: dict[str, Any] = build_pairs(
+        builders,
+        [example for example in examples if example.split == "train"],
+        {reply.example: reply for reply in own},
+        out,
+        root=root,
+        prefix=f"{PAIRS}/{name}",
+        imported=imported(examples),
+        held_out=[example for example in examples if example.split != "train"],
+        **settings,
+    )
+    if not counts.get("pairs"):
+        raise DataError(
+            f"pairs/{name}",
+            given="no pair came out of curation",
+            expected="at least one",
+            todo=f"look at the reasons in {out / 'dropped.jsonl'}",
+        )
+    return counts | {"control": control_digest(store.read_lines(out / "pairs.jsonl", PreferencePair))}
 
 
 def evaluate_stage(

@@ -28,7 +28,7 @@ def assemble(
     draft = write(builder, example, context)
     if isinstance(draft, Refused):
         return Dropped(draft.reason, "write")
-    view = views.make(example, seed=context.seed, builder=builder.name) if views else None
+    view = views.make(example, seed=context.seed) if views else None
     if isinstance(view, str) and REJECTED not in draft.replies:
         return Dropped(view, "view")
     weight, verdict = _weigh(builder, example, draft, view)

@@ -50,7 +50,7 @@ def _adopted(pair: PreferencePair, example: Example, views: Views | None, contex
     replies = marked(pair.replies) if not pair.replies[CHOSEN].spans else dict(pair.replies)
     images = dict(pair.views)
     if views is not None and CORRUPT not in images:
-        view = views.make(example, seed=context.seed, builder=NAME)
+        view = views.make(example, seed=context.seed)
         if isinstance(view, View):
             images[CORRUPT] = view.images
             provenance |= {"corruption": dict(view.parameters)}

@@ -37,8 +37,12 @@ class Views:
     corruption: Any
     pool: tuple[tuple[str, str], ...] = ()
 
-    def make(self, example: Example, *, seed: int, builder: str) -> View | str:
-        """The corrupt view, or the reason why there is none. At least one image must have a region."""
+    def make(self, example: Example, *, seed: int) -> View | str:
+        """The corrupt view, or the reason why there is none. At least one image must have a region.
+
+        What is drawn depends on the image and its regions, not on the question: questions that ask about the same
+        place of one film share one corrupt view, and the engine then reads it once.
+        """
         images = list(example.images)
         found: list[Region] = []
         drawn: dict[str, Any] = {}
@@ -47,7 +51,7 @@ class Views:
             regions = self._locate(example, array, index)
             if not regions:
                 continue
-            rng = generator(seed, "corrupt", builder, example.id, str(index))
+            rng = generator(seed, "corrupt", ref.sha256, store.digest([*regions]))
             try:
                 parameters = self._bound(example, rng).draw(array, regions, rng)
             except DataError as error:
