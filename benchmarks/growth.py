@@ -4,7 +4,7 @@
 
     OMP_NUM_THREADS=2 python benchmarks/growth.py --out docs/benchmarks --plot docs/images/growth.png
 
-``--draw`` draws from the JSON that is there and measures nothing.
+``--draw`` draws from the JSON that is there and measures nothing. From eight questions on there is one round.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import torch
 from measure.machine import describe
 from measure.model import SHAPES, build
 from measure.observe import watch
+from measure.options import parser_of
 from measure.ours import Ours
 from measure.rounds import Arm, interleave, spread
 from measure.theirs import Theirs
@@ -119,19 +120,14 @@ def measure(settings: argparse.Namespace) -> dict[str, Any]:
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, rounds=2)
     parser.add_argument("--questions", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     parser.add_argument("--sides", type=int, nargs="+", default=[16, 24, 32, 45], help="square roots of image tokens")
-    parser.add_argument("--rounds", type=int, default=2, help="one from eight questions on")
     parser.add_argument("--shape", default="mini", choices=sorted(SHAPES))
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--dtype", default="float32")
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--ours", action="store_true", help="our arm alone, for a machine without TRL")
     parser.add_argument("--out", type=Path, required=True, help="a folder for growth.json")
     parser.add_argument("--plot", type=Path, help="a file for the figure")
     parser.add_argument("--draw", action="store_true", help="draw from the JSON that is there, measure nothing")
-    parser.add_argument("--again", action="store_true", help="measure what is there already")
     return parser.parse_args(argv)
 
 

@@ -59,7 +59,7 @@ class Case:
         return self._back(self.loss((chosen, forward, reverse)))
 
     def ours(self) -> float:
-        """One sweep in chunks of rows."""
+        """One sweep in tiles: the matrix is read once, the softmax is known at its end."""
         ask = Ask(
             edge_row=self.row,
             edge_token=self.token,
@@ -126,7 +126,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--vocabulary", type=int, nargs="+", default=[151_936, 262_144])
     parser.add_argument("--rows", type=int, default=320)
     parser.add_argument("--width", type=int, default=1024)
-    parser.add_argument("--chunk-mib", type=int, help="our rows x vocabulary tensors together; default: the engine's")
+    parser.add_argument("--chunk-mib", type=int, help="our tensors of one tile together; default: the engine's")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--dtype", default="float32")

@@ -1,6 +1,6 @@
 """Neighbour search over 100,000 rows of 512 features: seconds, peak memory, and whether FAISS and exact search agree.
 
-    python benchmarks/neighbours.py --rows 100000 --queries 10000
+python benchmarks/neighbours.py --rows 100000 --queries 10000
 """
 
 from __future__ import annotations

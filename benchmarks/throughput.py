@@ -28,6 +28,7 @@ from measure.arms import ARMS, Bench, floor_flops, make_arms, predicted_flops
 from measure.machine import describe, product_rate
 from measure.model import SHAPES, build
 from measure.observe import Watched, difference, gradients_of, watch
+from measure.options import parser_of
 from measure.report import report, show
 from measure.rounds import Arm, interleave
 from measure.workloads import Workload, make, regular, slake
@@ -111,24 +112,19 @@ def _first_epoch(arm: Any) -> Callable[[], float]:
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, rounds=7)
     parser.add_argument("--workload", nargs="+", default=["A"], choices=sorted(workloads(1)))
     parser.add_argument("--arms", nargs="+", choices=ARMS, help="default: all that the workload has")
-    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--shape", default="mini", choices=sorted(SHAPES))
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--dtype", default="float32")
     parser.add_argument("--backend", default="auto", help="attention back end of our arms")
     parser.add_argument("--max-tokens", type=int, default=16384, help="our nodes a micro-step")
     parser.add_argument("--micro", type=int, help="TRL's tuned micro-batch; default: tried out")
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--scale", type=int, default=1, help="divide the pairs, for trying out")
     parser.add_argument(
         "--peak", type=float, help="FLOP/s for the fractions, such as 790e12; default: a matrix product's"
     )
     parser.add_argument("--json", type=Path, help="where a single workload's result is written")
     parser.add_argument("--out", type=Path, help="a folder for NAME.json of each workload")
-    parser.add_argument("--again", action="store_true", help="measure what is there already")
     return parser.parse_args(argv)
 
 

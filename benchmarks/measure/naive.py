@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from measure.ours import adapted, finish, optimiser_of
+from measure.ours import adapted, all_steps, optimiser_of
 from measure.workloads import Data, Workload
 from medpref.engine.encode import EncodedBranch, EncodedPair
 from medpref.engine.forward import as_reference
@@ -53,11 +53,7 @@ class Naive:
 
     def step(self) -> float:
         """All optimiser steps of the workload; the last loss."""
-        lost = 0.0
-        for number in range(len(self.data.steps)):
-            lost = self.gradients(number)
-            finish(self.policy.model, self.optimiser)
-        return lost
+        return all_steps(self.gradients, len(self.data.steps), self.policy.model, self.optimiser)
 
     def close(self) -> None:
         """Nothing is kept on disk."""

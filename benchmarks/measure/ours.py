@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from measure.model import lora, twin
 from measure.workloads import Data, Workload
 from medpref.engine.encode import EncodedPair
 from medpref.engine.images import ImageStore
+from medpref.engine.lora import fuse_lora
 from medpref.engine.pack import pack
 from medpref.engine.reference import ReferenceCache
 from medpref.engine.score import Reference, score
@@ -26,11 +27,13 @@ from medpref.training.trainer import count
 LEARNING_RATE = 1e-4
 
 
-def adapted(policy: Policy, *, seed: int = 1) -> Policy:
-    """A twin of the policy with its adapter, the same for every arm, in the weights' own dtype."""
+def adapted(policy: Policy, *, seed: int = 1, fused: bool = False) -> Policy:
+    """A twin of the policy with its adapter, the same for every arm, in the weights' own dtype; ours is fused."""
     mine = twin(policy)
     torch.manual_seed(seed)
     model = get_peft_model(mine.base, lora(mine), autocast_adapter_dtype=False)
+    if fused:
+        fuse_lora(model)
     return Policy(model, mine.processor, mine.family, mine.spec)
 
 
@@ -44,6 +47,17 @@ def finish(model: torch.nn.Module, optimiser: torch.optim.Optimizer) -> None:
     torch.nn.utils.clip_grad_norm_([value for value in model.parameters() if value.requires_grad], 1.0)
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
+
+
+def all_steps(
+    gradients: Callable[[int], float], steps: int, model: torch.nn.Module, optimiser: torch.optim.Optimizer
+) -> float:
+    """Every optimiser step, the same for every arm; the last loss."""
+    lost = 0.0
+    for number in range(steps):
+        lost = gradients(number)
+        finish(model, optimiser)
+    return lost
 
 
 @dataclass
@@ -64,7 +78,7 @@ class Ours:
     objective: Objective = field(init=False)
 
     def __post_init__(self) -> None:
-        self.policy = adapted(self.policy)
+        self.policy = adapted(self.policy, fused=True)
         if self.layered:
             checkpoint_layers(self.policy)
         self.objective = self.workload.objective
@@ -125,11 +139,7 @@ class Ours:
 
     def step(self) -> float:
         """All optimiser steps of the workload; the last loss."""
-        lost = 0.0
-        for number in range(len(self.data.steps)):
-            lost = self.gradients(number)
-            finish(self.policy.model, self.optimiser)
-        return lost
+        return all_steps(self.gradients, len(self.data.steps), self.policy.model, self.optimiser)
 
     def cold(self) -> float:
         """A first epoch: the caches are built, then the steps are made."""

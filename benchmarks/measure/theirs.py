@@ -18,7 +18,7 @@ import torch
 from transformers import LlavaProcessor
 
 from measure.model import lora, twin
-from measure.ours import adapted, finish, optimiser_of
+from measure.ours import adapted, all_steps, optimiser_of
 from measure.rounds import timed
 from measure.workloads import Data, Workload
 from medpref.models.policy import Policy
@@ -139,11 +139,7 @@ class Theirs:
 
     def step(self) -> float:
         """All optimiser steps of the workload; the last loss."""
-        lost = 0.0
-        for number in range(len(self.data.steps)):
-            lost = self.gradients(number)
-            finish(self.trainer.model, self.optimiser)
-        return lost
+        return all_steps(self.gradients, len(self.data.steps), self.trainer.model, self.optimiser)
 
     def close(self) -> None:
         self.folder.cleanup()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from medpref import stages, store
 from medpref.models.chat import NOBODY
 from medpref.recipe import Recipe, Train
+from medpref.supervised import control_pairs, sft_pairs
 
 if TYPE_CHECKING:
     from medpref.run import Run
@@ -30,12 +31,16 @@ class Arm:
 
 
 def start(run: Run, examples: str) -> None:
-    """The base, and the SFT model that alignment starts from."""
+    """The base, and the SFT model that alignment starts from; before it, the instructions that it reads."""
+    from medpref.instructions import instruction_pairs, instructions_stage
     from medpref.models.fingerprint import fingerprint
 
     base = Arm("base", run.config.policy, fingerprint(run.config.policy), role="base")
     run.arms.append(base)
-    sft = run.recipes[0].sft
+    sft, wanted = run.recipes[0].sft, run.recipes[0].instructions
+    if wanted is not None:
+        made = instructions_stage(run.root, wanted, examples=examples, seed=run.config.seed)
+        run.instructions = run.note("instructions", made)["hash"]
     if sft is None:
         return
     manifest = stages.train_stage(
@@ -43,8 +48,8 @@ def start(run: Run, examples: str) -> None:
         "sft",
         start=base.spec,
         start_hash=base.hash,
-        pairs=lambda: stages.sft_pairs(stages.load_examples(run.root)),
-        pairs_hash=examples,
+        pairs=lambda: instruction_pairs(run.root) if wanted else sft_pairs(stages.load_examples(run.root)),
+        pairs_hash=run.instructions or examples,
         objective=LIKELIHOOD,
         settings=sft,
         seed=run.config.seed,
@@ -61,7 +66,8 @@ def curate(run: Run, examples: str) -> dict[str, str]:
     aligned = [(recipe, checked) for recipe, checked in zip(run.recipes, run.checked, strict=True) if aligns(recipe)]
     own: dict[str, str] = {}
     if any(_reads_own(builder) for _, checked in aligned for builder in checked.builders):
-        replies = stages.replies_stage(run.root, policy=begin.spec, policy_hash=begin.hash, seed=run.config.seed)
+        of: dict[str, Any] = {"policy": begin.spec, "policy_hash": begin.hash, "made": run.instructions}
+        replies = stages.replies_stage(run.root, **of, seed=run.config.seed)
         own["replies"] = run.note("replies", replies)["hash"]
     hashes: dict[str, str] = {}
     made: dict[str, str] = {}
@@ -82,21 +88,23 @@ def curate(run: Run, examples: str) -> dict[str, str]:
                 imported_hash=examples if wanted else "",
                 policy=begin.spec,
                 inputs={"examples": examples, "policy": begin.hash}
+                | ({"instructions": run.instructions} if run.instructions else {})
                 | (own if any(map(_reads_own, checked.builders)) else {})
                 | asked,
                 seed=run.config.seed,
                 roles=run.roles if asked else NOBODY,
             )
             hashes[recipe.name] = store.digest(run.note(f"pairs/{recipe.name}", manifest)["inputs"])
-            run.chosen[recipe.name] = manifest["counts"]["control"]
+            run.chosen[recipe.name] = manifest["counts"].get("control", hashes[recipe.name])
             made[key] = run.pairs[recipe.name] = recipe.name
     return hashes
 
 
 def _reads_own(builder: Any) -> bool:
-    """Whether a builder needs the policy's own replies: to edit them, to reject them, or to mine by them."""
-    writers = (builder.chosen, builder.rejected)
-    return builder.mine is not None or any(w is not None and w.kind in OWN_REPLY_WRITERS for w in writers)
+    """Whether a builder needs the policy's own replies: to edit, reject or mine by them, or among samples to choose."""
+    writers = [writer for writer in (builder.chosen, builder.rejected) if writer is not None]
+    chooses = any(getattr(writer, "plan", None) is not None for writer in writers)
+    return builder.mine is not None or chooses or any(writer.kind in OWN_REPLY_WRITERS for writer in writers)
 
 
 def aligns(recipe: Recipe) -> bool:
@@ -131,7 +139,7 @@ def _schedule(train: Train) -> Train:
 def _train_arm(run: Run, recipe: Recipe, name: str, begin: Arm, pairs: str, *, control: str | None) -> None:
     is_control = name != recipe.name
     folder = run.pairs[recipe.name]
-    read = (lambda: stages.control_pairs(stages.load_pairs(run.root, folder))) if is_control else None
+    read = (lambda: control_pairs(stages.load_pairs(run.root, folder))) if is_control else None
     manifest = stages.train_stage(
         run.root,
         name,

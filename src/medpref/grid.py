@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from pydantic import Field
 
-from medpref.errors import RecipeError, nearest
-from medpref.recipe import Recipe, load_recipe
+from medpref.errors import RecipeError
+from medpref.recipe import Recipe, load_recipe, read_mapping, shipped
 from medpref.registry import build
 from medpref.schema import Frozen, is_name
 
@@ -81,8 +79,7 @@ class Grid(Frozen):
 
 def shipped_grids() -> list[str]:
     """The names of the grids inside the package."""
-    folder = resources.files("medpref") / "grids"
-    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+    return shipped("grid")
 
 
 def load_grid(name: str) -> Grid:
@@ -90,7 +87,7 @@ def load_grid(name: str) -> Grid:
 
     A recipe file is looked for beside the grid's file. RecipeError names the grid, the method, the key and what to do.
     """
-    fields, folder = _read(name)
+    fields, folder = read_mapping(name, "grid")
     where = f"grid {fields.get('name', name)}"
     for key in ("policies", "sources", "seeds", "set", "methods"):
         if key in fields and not isinstance(fields[key], list):
@@ -99,28 +96,6 @@ def load_grid(name: str) -> Grid:
     grid: Grid = build(Grid, {**fields, "methods": tuple(rows)}, where=where)
     _check(grid, where=where)
     return grid
-
-
-def _read(name: str) -> tuple[dict[str, Any], Path | None]:
-    """The fields of a grid, and the folder of its file."""
-    if name.endswith((".yaml", ".yml")):
-        path = Path(name)
-        if not path.is_file():
-            raise RecipeError(name, given="no such file", expected="a grid in YAML", todo="check the path")
-        text, folder = path.read_text(encoding="utf-8"), path.parent
-    else:
-        file = resources.files("medpref") / "grids" / f"{name}.yaml"
-        if not file.is_file():
-            known = nearest(name, shipped_grids())
-            raise RecipeError(f"grid {name!r}", given="unknown name", expected="a shipped grid or a file", todo=known)
-        text, folder = file.read_text(encoding="utf-8"), None
-    try:
-        fields = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RecipeError(name, given=f"not YAML: {error}", expected="a mapping", todo="mend the file") from None
-    if not isinstance(fields, dict):
-        raise RecipeError(name, given=type(fields).__name__, expected="a mapping of keys", todo="mend the file")
-    return fields, folder
 
 
 def _rows(fields: Mapping[str, Any]) -> list[Any]:

@@ -58,6 +58,38 @@ class Evaluation(Frozen):
 
     split: Literal["train", "validation", "test"] = "test"
     limit: int | None = Field(default=None, gt=0)
+    robustness: bool = Field(
+        default=False, description="also accuracy as images degrade: reads each closed question 50 times more"
+    )
+    robustness_limit: int = Field(default=200, gt=0, description="closed questions that are read so, at most")
+    attention: bool = Field(
+        default=False, description="also attention to the regions, and maps of some wrong answers for the report"
+    )
+
+    def named(self) -> dict[str, Any]:
+        """The settings as a stage's inputs: of what is switched off nothing is said, so older hashes stay."""
+        off = {name for name in ("robustness", "attention") if not getattr(self, name)}
+        return self.model_dump(mode="json", exclude=off | ({"robustness_limit"} if "robustness" in off else set()))
+
+
+Task = Literal["basic", "region", "compare"]
+
+
+class Instructions(Frozen):
+    """Unified instruction data (`curation.instruct`): what SFT reads, and what own replies and pairs are made of.
+
+    ``basic``: the train questions. ``region``: a painted box is asked about. ``compare``: two images are.
+    """
+
+    tasks: tuple[Task, ...] = Field(default=("basic", "region", "compare"), min_length=1)
+    rationale: Literal["first", "last"] | None = Field(
+        default="first", description="where the answer stands in a rationale target; null: targets are answers alone"
+    )
+    size: int | None = Field(
+        default=None, gt=0, description="at most so many, in equal shares; null: of no made task more than of basic"
+    )
+    mix: float = Field(default=0.5, ge=0, le=1, description="within a task: 1 is equal shares, 0 is in proportion")
+    ordered: bool = Field(default=False, description="a patient's images stand in order of time: ask better or worse")
 
 
 class Recipe(Frozen):
@@ -71,12 +103,13 @@ class Recipe(Frozen):
     objective: tuple[Mapping[str, Any], ...] = Field(min_length=1)
     train: Train = Train()
     sft: Train | None = Train(learning_rate=2e-5, batch=32, warmup=0.03)
+    instructions: Instructions | None = Field(default=None, description="null: SFT reads the data set's own questions")
     evaluation: Evaluation = Evaluation()
 
 
-def shipped() -> list[str]:
-    """The names of the recipes inside the package."""
-    folder = resources.files("medpref") / "recipes"
+def shipped(noun: str = "recipe") -> list[str]:
+    """The names of the recipes (or grids) inside the package."""
+    folder = resources.files("medpref") / f"{noun}s"
     return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
 
 
@@ -92,7 +125,13 @@ def load_recipe(name: str, *, overrides: Iterable[str] = (), policy: str = "", s
     where = f"recipe {fields.get('name', name)}"
     if not is_name(str(fields.get("name", ""))):
         raise RecipeError(where, given=f"name {fields.get('name')!r}", expected="a-z 0-9 _ . -", todo="set name")
-    for key, cls in (("train", Train), ("sft", Train), ("evaluation", Evaluation)):
+    parts: dict[str, type[Frozen]] = {
+        "train": Train,
+        "sft": Train,
+        "instructions": Instructions,
+        "evaluation": Evaluation,
+    }
+    for key, cls in parts.items():
         if isinstance(fields.get(key), Mapping):
             part = dict(fields[key])
             if isinstance(part.get("lora"), Mapping):
@@ -114,27 +153,35 @@ def profile_of(policy: str, source: str = "") -> dict[str, Any]:
 
 
 def _read(name: str) -> dict[str, Any]:
+    fields, _ = read_mapping(name, "recipe")
+    parent = fields.pop("extends", None)
+    return merge(_read(parent), fields) if parent else fields
+
+
+def read_mapping(name: str, noun: str) -> tuple[dict[str, Any], Path | None]:
+    """The keys of a YAML file, or of the shipped recipe or grid (``noun``) of a name; and the file's folder.
+
+    RecipeError where there is none of that name, or where it is no YAML or no mapping.
+    """
+    folder, where = None, f"{noun} {name}"
     if name.endswith((".yaml", ".yml")):
         path = Path(name)
         if not path.is_file():
-            raise RecipeError(name, given="no such file", expected="a recipe in YAML", todo="check the path")
-        text, where = path.read_text(encoding="utf-8"), name
+            raise RecipeError(name, given="no such file", expected=f"a {noun} in YAML", todo="check the path")
+        text, folder, where = path.read_text(encoding="utf-8"), path.parent, name
     else:
-        file = resources.files("medpref") / "recipes" / f"{name}.yaml"
+        file = resources.files("medpref") / f"{noun}s" / f"{name}.yaml"
         if not file.is_file():
-            known = nearest(name, shipped())
-            raise RecipeError(
-                f"recipe {name!r}", given="unknown name", expected="a shipped recipe or a file", todo=known
-            )
-        text, where = file.read_text(encoding="utf-8"), f"recipe {name}"
+            expected, known = f"a shipped {noun} or a file", nearest(name, shipped(noun))
+            raise RecipeError(f"{noun} {name!r}", given="unknown name", expected=expected, todo=known)
+        text = file.read_text(encoding="utf-8")
     try:
         fields = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise RecipeError(where, given=f"not YAML: {error}", expected="a mapping", todo="mend the file") from None
     if not isinstance(fields, dict):
         raise RecipeError(where, given=type(fields).__name__, expected="a mapping of keys", todo="mend the file")
-    parent = fields.pop("extends", None)
-    return merge(_read(parent), fields) if parent else fields
+    return fields, folder
 
 
 def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

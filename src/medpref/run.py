@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +23,7 @@ from medpref.schema import Frozen
 
 DEFAULT_RECIPES = ("mmedpo", "fire_mpo")
 STEPS = ("examples", "sft", "curate", "train", "evaluate", "report")
+DIGEST = re.compile(r"[0-9a-f]{64}")
 RESERVED = {"base", "comparisons"}
 SURVIVED = (MedprefError, ArithmeticError, MemoryError, OSError, RuntimeError, ValueError)
 
@@ -59,7 +62,7 @@ class Run:
 
     ``pairs`` says in which folder of ``pairs/`` a recipe's pairs lie: recipes with equal builders share one.
     ``failures`` takes the one-line error of each recipe that failed; None = the first failure ends the run.
-    ``roles`` are the language models bound by ``--judge``.
+    ``roles`` are the language models bound by ``--judge``. ``instructions`` is the hash of the stage of that name.
     """
 
     config: RunConfig
@@ -72,6 +75,7 @@ class Run:
     seconds: dict[str, float] = field(default_factory=dict)
     pairs: dict[str, str] = field(default_factory=dict)
     chosen: dict[str, str] = field(default_factory=dict)
+    instructions: str = ""
     failures: dict[str, str] | None = None
     roles: Roles = NOBODY
 
@@ -93,10 +97,15 @@ class Run:
     def note(self, name: str, manifest: stages.Manifest) -> stages.Manifest:
         """Remember a stage's seconds and say what it did."""
         self.seconds[name] = float(manifest["seconds"])
-        counts = ", ".join(f"{key} {value}" for key, value in manifest["counts"].items() if not isinstance(value, dict))
+        counts = ", ".join(f"{key} {value}" for key, value in manifest["counts"].items() if _is_told(value))
         done = "done before" if manifest["skipped"] else f"{manifest['seconds']:.1f} s"
         self.say(f"{name:<24} {done:>12}   {counts}")
         return manifest
+
+
+def _is_told(count: Any) -> bool:
+    """Whether a stage's line says it: numbers and words, but no digest (64 hexadecimal digits) and nothing nested."""
+    return not isinstance(count, dict) and not (isinstance(count, str) and DIGEST.fullmatch(count))
 
 
 def one_line(error: BaseException) -> str:
@@ -138,7 +147,7 @@ def prepare(config: RunConfig, root: Path, say: Callable[[str], None]) -> Run:
         run.checked.append(checked)
         for warning in checked.warnings:
             say(f"warning: {warning}")
-    for key in ("sft", "evaluation"):
+    for key in ("sft", "instructions", "evaluation"):
         if len({store.digest(getattr(recipe, key)) for recipe in recipes}) > 1:
             given = f"recipes with different {key} settings"
             raise RecipeError("run", given=given, expected="the same for all", todo=f"use --set {key}.KEY=VALUE")
@@ -192,6 +201,7 @@ def carry_out(
         evaluate(run, manifest["hash"])
     if last >= STEPS.index("report"):
         _report(run)
+        shutil.rmtree(root / store.CACHE, ignore_errors=True)
     return run
 
 

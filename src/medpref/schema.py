@@ -10,7 +10,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 CLEAN, CORRUPT, CHOSEN, REJECTED = "clean", "corrupt", "chosen", "rejected"
 SPLITS = ("train", "validation", "test")
@@ -91,7 +99,10 @@ class Region(Frozen):
 
 
 class Fact(Frozen):
-    """One clinical statement about a study, in words; None where it does not apply."""
+    """One clinical statement about a study, in words; None where it does not apply.
+
+    ``image`` is the index of the example's image of which it is said; None, which is not written, = of the whole study.
+    """
 
     finding: str
     present: bool = True
@@ -101,6 +112,14 @@ class Fact(Frozen):
     size: str | None = None
     count: int | None = None
     sign: str | None = None
+    image: int | None = Field(default=None, ge=0)
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = write(self)
+        if self.image is None:
+            fields.pop("image", None)
+        return fields
 
 
 class Example(Frozen):

@@ -5,7 +5,8 @@ They meet here and in files. Heavy imports stand inside the work, so that a fini
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from medpref import store
 from medpref.errors import DataError
 from medpref.models.chat import NOBODY, Roles
 from medpref.recipe import Evaluation, Train
-from medpref.schema import CHOSEN, CLEAN, SPLITS, Example, OwnReply, PreferencePair, Reply
+from medpref.schema import SPLITS, Example, OwnReply, PreferencePair
 from medpref.seeds import generator
+from medpref.supervised import control_digest
 
 EXAMPLES, REPLIES, PAIRS, TRAIN, EVAL, REPORT = "examples", "replies", "pairs", "train", "eval", "report"
+INSTRUCTIONS = "instructions"
 READ_AS_TEXT = {".jsonl", ".json", ".csv", ".txt", ".parquet"}
 Manifest = dict[str, Any]
 
@@ -33,6 +36,12 @@ def loaded(spec: str) -> Any:
 def load_examples(root: Path) -> list[Example]:
     """The examples of a run folder, in their order."""
     return store.read_lines(store.require(root / EXAMPLES, "examples.jsonl"), Example)
+
+
+def load_train(root: Path, *, made: bool) -> list[Example]:
+    """The train examples of a run folder and, where its recipe has ``instructions``, those ``made`` of them."""
+    more = store.read_lines(store.require(root / INSTRUCTIONS, "examples.jsonl"), Example) if made else []
+    return [example for example in load_examples(root) if example.split == "train"] + more
 
 
 def load_pairs(root: Path, name: str) -> list[PreferencePair]:
@@ -63,37 +72,6 @@ def _fingerprint(source: Any) -> list[list[Any]]:
     files = [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
     kept = [file for file in files if file.suffix in READ_AS_TEXT and file.is_file()]
     return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in kept]
-
-
-def sft_pairs(examples: Iterable[Example]) -> list[PreferencePair]:
-    """Each train example as a pair with the single reply ``chosen``: what SFT reads."""
-    return [
-        PreferencePair(
-            id=f"{example.id}/sft",
-            example=example.id,
-            patient=example.patient,
-            question=example.question,
-            views={CLEAN: example.images},
-            replies={CHOSEN: Reply(text=example.answer, author="reference")},
-            kind=example.kind,
-        )
-        for example in examples
-        if example.split == "train"
-    ]
-
-
-def control_pairs(pairs: Iterable[PreferencePair]) -> list[PreferencePair]:
-    """The pairs' chosen replies on their clean views, unweighted: the matched SFT control's data."""
-    keep = {"views": lambda pair: {CLEAN: pair.views[CLEAN]}, "replies": lambda pair: {CHOSEN: pair.replies[CHOSEN]}}
-    return [
-        pair.model_copy(update={**{key: make(pair) for key, make in keep.items()}, "weight": 1.0}) for pair in pairs
-    ]
-
-
-def control_digest(pairs: Iterable[PreferencePair]) -> str:
-    """The digest of what the matched control trains on, in its order: recipes that agree here share one control."""
-    kept = ((pair.question, pair.views[CLEAN], pair.replies[CHOSEN].text) for pair in pairs)
-    return store.digest([[question, [image.sha256 for image in images], text] for question, images, text in kept])
 
 
 def train_stage(
@@ -129,13 +107,16 @@ def train_stage(
     return store.stage(root / TRAIN / name, name=f"{TRAIN}/{name}", inputs=inputs, work=work)
 
 
-def replies_stage(root: Path, *, policy: str, policy_hash: str, seed: int, batch: int = 64) -> Manifest:
-    """replies/: the policy's own greedy replies to the train examples, journalled batch by batch."""
+def replies_stage(root: Path, *, policy: str, policy_hash: str, seed: int, batch: int = 64, made: str = "") -> Manifest:
+    """replies/: the policy's own greedy replies to the train examples, journalled batch by batch.
+
+    ``made`` is the hash of the instructions whose examples are among them.
+    """
 
     def work(out: Path) -> Mapping[str, Any]:
         from medpref.progress import track
 
-        examples = [example for example in load_examples(root) if example.split == "train"]
+        examples = load_train(root, made=bool(made))
         model = loaded(policy)
         with store.Journal(out / "journal.jsonl") as journal:
             for start in track(range(0, len(examples), batch), "own replies"):
@@ -146,7 +127,8 @@ def replies_stage(root: Path, *, policy: str, policy_hash: str, seed: int, batch
         (out / "journal.jsonl").unlink()
         return {"replies": len(rows)}
 
-    return store.stage(root / REPLIES, name=REPLIES, inputs={"policy": policy_hash, "seed": seed}, work=work)
+    inputs = {"policy": policy_hash, "seed": seed, **({"instructions": made} if made else {})}
+    return store.stage(root / REPLIES, name=REPLIES, inputs=inputs, work=work)
 
 
 def _reply(policy: Any, examples: Sequence[Example], root: Path, *, seed: int) -> list[Any]:
@@ -178,17 +160,24 @@ def pairs_stage(
 ) -> Manifest:
     """pairs/NAME/: what the builders make of the train examples, and the source's own pairs where asked for.
 
-    ``policy`` is loaded only where a writer samples from it; its hash is ``inputs["policy"]``. ``roles`` are the
-    language models that the builders may ask.
+    ``policy`` is loaded only where a writer samples from it or a corrupt view is checked for evidence; its hash is
+    ``inputs["policy"]``. ``roles`` are the language models that the builders may ask.
     """
 
     def work(out: Path) -> Mapping[str, Any]:
+        from medpref.evidence import reference_reader
         from medpref.roles import spent
 
         before = spent(roles)
         own = store.read_lines(root / REPLIES / "replies.jsonl", OwnReply) if "replies" in inputs else []
-        policies = {"policy": lambda: loaded(policy), "policy_hash": str(inputs["policy"])}
-        counts = _build(root, name, out, builders, imported=imported, own=own, seed=seed, roles=roles, **policies)
+        load = cache(lambda: loaded(policy))
+        given: dict[str, Any] = {"imported": imported, "own": own, "made": "instructions" in inputs}
+        models: dict[str, Any] = {
+            "policy": load,
+            "policy_hash": str(inputs["policy"]),
+            "reader": reference_reader(load, root),
+        }
+        counts = _build(root, name, out, builders, **given, seed=seed, roles=roles, **models)
         return counts | spent(roles, since=before)
 
     full = {**inputs, "builders": [dict(builder) for builder in builders], "imported": imported_hash, "seed": seed}
@@ -203,6 +192,7 @@ def _build(
     *,
     imported: Any,
     own: Sequence[OwnReply],
+    made: bool,
     **settings: Any,
 ) -> dict[str, Any]:
     """Counts of the pairs made of the run's train examples, and the digest of what a matched control trains on."""
@@ -211,7 +201,7 @@ def _build(
     examples = load_examples(root)
     counts: dict[str, Any] = build_pairs(
         builders,
-        [example for example in examples if example.split == "train"],
+        load_train(root, made=made),
         {reply.example: reply for reply in own},
         out,
         root=root,
@@ -241,12 +231,22 @@ def evaluate_stage(
         examples = load_examples(root)
         chosen = draw(examples, settings, seed=seed)
         train = [example for example in examples if example.split == "train"]
+        log = root / TRAIN / name / "steps.jsonl"
+        steps = [row for _, row in store.iter_lines(log)] if log.exists() else []
         counts: Mapping[str, Any] = evaluate(
-            loaded(policy), chosen, out, root=root, train_examples=train, seed=seed, synthetic=synthetic
+            loaded(policy),
+            chosen,
+            out,
+            root=root,
+            train_examples=train,
+            seed=seed,
+            synthetic=synthetic,
+            steps=steps,
+            settings=settings,
         )
         return counts
 
-    full = {**inputs, "evaluation": settings.model_dump(mode="json"), "seed": seed}
+    full = {**inputs, "evaluation": settings.named(), "seed": seed}
     return store.stage(root / EVAL / name, name=f"{EVAL}/{name}", inputs=full, work=work)
 
 
@@ -271,14 +271,17 @@ def draw(examples: Sequence[Example], settings: Evaluation, *, seed: int) -> lis
 
 
 def report_stage(root: Path, *, inputs: Mapping[str, Any], arms: Sequence[str]) -> Manifest:
-    """report/: the page, and a model card beside each trained model."""
+    """report/: the page with its risk-coverage curves, and a model card beside each trained model."""
 
     def work(out: Path) -> Mapping[str, Any]:
+        from medpref import confidence
         from medpref.imaging.decode import read_image
         from medpref.report.model_card import write_model_card
         from medpref.report.page import write_report
 
-        counts = write_report(root, out, open_image=read_image)
+        curves = confidence.risk_of(root / EVAL)
+        store.write_json(out / confidence.FILE, curves)
+        counts = write_report(root, out, open_image=read_image, curves=curves)
         for name in arms:
             if (root / TRAIN / name).is_dir():
                 write_model_card(root, name, root / TRAIN / name)

@@ -22,6 +22,8 @@ from medpref.errors import ArtifactError, DataError, RecipeError
 
 Value = TypeVar("Value", bound=BaseModel)
 MANIFEST = "manifest.json"
+CACHE = ".cache"
+"""Below a run's root: what the models of a run share while it goes on. May be deleted at any time."""
 
 
 def to_json(value: Any) -> str:
@@ -50,12 +52,17 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_text(path: Path, text: str) -> None:
+def write_bytes(path: Path, data: bytes) -> None:
     """Write a whole file, or nothing: a temporary name, then a rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    scratch.write_text(text, encoding="utf-8")
+    scratch.write_bytes(data)
     scratch.replace(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole text file as UTF-8, or nothing."""
+    write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -119,10 +126,7 @@ def put_blob(folder: Path, data: bytes, suffix: str) -> str:
     name = f"blobs/{digest(data)}{suffix}"
     path = folder / name
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        scratch.write_bytes(data)
-        scratch.replace(path)
+        write_bytes(path, data)
     return name
 
 

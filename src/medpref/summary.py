@@ -13,11 +13,12 @@ from medpref.schema import VerdictRow
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "numpy")
 SLICE_KEYS = ("shortcut", "source", "image_seen")
+IN_TURN = 4
 FIELDS = ("value", "low", "high", "items", "clusters")
 
 
 def wanted(arms: list[Any]) -> list[tuple[str, str]]:
-    """The couples compared: each recipe with its control and its start, the start with the base, recipes in turn."""
+    """The couples compared: recipe and control, recipe and start, start and base; few recipes also in turn."""
     named = {arm.role: arm.name for arm in arms}
     start = named.get("sft", "base")
     pairs = [(start, "base")] if start != "base" else []
@@ -26,7 +27,7 @@ def wanted(arms: list[Any]) -> list[tuple[str, str]]:
         pairs += [(arm.name, arm.control)] if arm.control else []
         pairs.append((arm.name, start))
     pairs += [(arm.name, start) for arm in arms if arm.role == "control"]
-    return pairs + [(later.name, earlier.name) for earlier, later in pairwise(recipes)]
+    return pairs + [(later.name, earlier.name) for earlier, later in pairwise(recipes) if len(recipes) <= IN_TURN]
 
 
 def compare_stage(run: Any) -> stages.Manifest:

@@ -40,8 +40,21 @@ def print_table(root: Path) -> None:
     for name, rows in found.items():
         differences.add_row(name, *(_cell(rows.get(key), "difference") for key in shown))
     console.print(differences)
+    for line in _warnings(root, list(summary["models"])):
+        console.print(line, markup=False, highlight=False)
     if summary["synthetic"]:
         console.print("Synthetic phantom data: these numbers say nothing about clinical performance.")
+
+
+def _warnings(root: Path, models: list[str]) -> list[str]:
+    """One line an alarm that warns, with the models it speaks of; the report has each one's text."""
+    found: dict[str, list[str]] = {}
+    for model in models:
+        path = root / "eval" / model / "estimates.json"
+        for alarm in store.read_json(path).get("alarms", ()) if path.exists() else ():
+            if alarm["level"] != "ok":
+                found.setdefault(str(alarm["name"]), []).append(model)
+    return [f"alarm {name}: {', '.join(held)}" for name, held in found.items()]
 
 
 def _cell(row: dict[str, Any] | None, key: str = "value") -> str:

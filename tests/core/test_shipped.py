@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from medpref.check import check
+from medpref.curation.chat_ahead import asks
 from medpref.grid import load_grid, shipped_grids
 from medpref.recipe import Recipe, load_recipe, shipped
 from medpref.run import parse_source
@@ -46,7 +47,8 @@ def test_a_recipe_opens_with_the_command_that_runs_it(name: str) -> None:
     assert name in names
     assert set(names) <= set(shipped())
     given = dict(zip(options[::2], options[1::2], strict=True))
-    assert set(given) == {"--source", "--policy", "--out"}
+    asking = {"--judge"} if asks(load_recipe(name).pairs) else set()
+    assert set(given) == {"--source", "--policy", "--out", *asking}
     parse_source(given["--source"])
     assert given["--out"] == f"runs/{name}"
 

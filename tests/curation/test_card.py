@@ -7,9 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from medpref import store
+from medpref.curation.build import build_pairs
 from medpref.curation.card import histogram, leaks, lengths, spread, summarise
 from medpref.curation.reweigh import Literally, Moments
 from medpref.curation.style import style_test
+from medpref.registry import SOURCES
 from medpref.schema import ImageRef, PreferencePair, Reply, Span
 
 IMAGE = ImageRef(path="a.png", sha256="a" * 64)
@@ -82,6 +85,47 @@ def test_the_summary_of_pairs() -> None:
     assert card["edits"]["span_coverage"]["chosen"]["mean"] == pytest.approx((1 / 4 + 1 / 3) / 2, abs=1e-6)
     assert card["weights"]["mean"] == 0.75
     assert card["polarity"] == {"no": 0, "yes": 1}
+
+
+def test_a_builder_that_gives_itself_away_is_not_hidden_by_the_others() -> None:
+    words = ("left", "right", "upper", "lower", "small", "large")
+    plain = [
+        pair(n, words[n % 6], words[(n + 1) % 6], provenance={"builder": "rules"}) for n in range(300)
+    ]  # fmt: skip
+    long = [
+        pair(n, words[n % 6], f"the image shows a {words[(n + 1) % 6]} lesion here", provenance={"builder": "imported"})
+        for n in range(300, 330)
+    ]
+    card = summarise(plain + long)
+    assert card["style_test"]["auc_length"] < 0.65
+    told = card["by_builder"]
+    assert list(told) == ["imported", "rules"]
+    assert told["imported"]["style"] == told["imported"]["style_by_length"] == 1.0
+    assert told["imported"]["gap_words"] == 6.0
+    assert told["rules"]["gap_words"] == 0.0
+    assert told["rules"]["style_by_length"] <= 0.6
+
+
+def test_the_card_of_the_packs_scored_pairs_exposes_their_length(
+    pack_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """MMedPO's pairs on VQA-RAD: the published gap is 11 words (github.com/aiming-lab/MMedPO, the shipped file)."""
+    source = SOURCES.parse({"kind": "pack", "folder": str(pack_folder), "parts": ["vqa_rad"]}, where="test")
+    examples = list(source.load(tmp_path / "examples", seed=0, prefix="examples"))
+    given = list(source.pairs())
+    train = [example for example in examples if example.split == "train"]
+    rules = [{"name": "text", "chosen": {"kind": "reference"}, "rejected": {"kind": "hallucinate"}}]
+    with caplog.at_level(logging.WARNING):
+        build_pairs(rules, train, {}, tmp_path / "out", root=tmp_path, prefix="out", seed=0, imported=given)
+    card = store.read_json(tmp_path / "out" / "card.json")["by_builder"]
+    assert len(given) >= card["imported"]["pairs"] > 150  # duplicates go
+    assert 9 < card["imported"]["gap_words"] < 15
+    assert card["imported"]["rejected_longer"] > 0.85
+    assert card["imported"]["style"] > 0.9
+    assert card["imported"]["style_by_length"] > 0.9
+    assert "style: imported" in caplog.text
+    assert card["text"]["gap_words"] < 1
+    assert abs(card["text"]["style_by_length"] - 0.5) < 0.15
 
 
 def test_leaks_by_hand(tmp_path: Path) -> None:

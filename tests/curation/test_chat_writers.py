@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from medpref.curation.chat_hallucinate import error_between
 from medpref.curation.chat_rationale import flipped, unfounded
 from medpref.curation.draft import Context, Draft, Refused
+from medpref.curation.falsify import error_of
 from medpref.curation.rationale import Counterfactual, Rationale
 from medpref.curation.revise import Correct
 from medpref.curation.wrap import Phrases
@@ -246,6 +246,31 @@ def test_one_flipped_fact_is_told_from_none_and_from_several(after: str, error: 
     assert flipped(BEFORE, after) == error
 
 
+TWO = (
+    "In the first image, on the left there is a small nodule. In the second image, on the left there is a large nodule."
+)
+
+
+@pytest.mark.parametrize(
+    ("after", "error", "reason"),
+    [
+        (TWO, None, None),
+        (TWO.replace("large", "small"), "severity", "it says nodule (present, left, small), which no fact says"),
+        (TWO.replace("small", "large"), "severity", "it says nodule (present, left, large), which no fact says"),
+        (TWO.replace("second image, on the left", "second image, on the right"), "side", "it says nodule (present, "),
+        (TWO.replace("a large nodule", "no nodule"), "presence", "it says nodule (absent"),
+        (TWO.replace("first", "2nd").replace("second", "first").replace("2nd", "second"), None, "which no fact says"),
+        (TWO.partition(". ")[0] + ".", "presence", "it leaves out nodule"),
+    ],
+)
+def test_statements_belong_to_the_image_of_which_they_are_said(
+    after: str, error: str | None, reason: str | None
+) -> None:
+    assert flipped(TWO, after) == error
+    found = unfounded(TWO, after)
+    assert found is None if reason is None else reason in str(found)
+
+
 def rationale_of(example: Example, context: Context, said: str) -> Any:
     return Rationale(by="chat").write(example, told(context, {"rationale": said}), role="chosen", other=None)
 
@@ -295,8 +320,8 @@ def test_every_question_kind_was_seen(examples) -> None:
         ("right lung", "left lung", "side"),
         ("small effusion", "small pneumothorax", "finding"),
         ("There is an effusion.", "There is no effusion.", "presence"),
-        ("right lung", "the spleen", "finding"),
+        ("right lung", "the spleen", "side"),
     ],
 )
 def test_the_error_is_the_type_of_the_concepts_that_differ(right: str, wrong: str, error: str, examples) -> None:
-    assert error_between(examples[OPEN], right, wrong) == error
+    assert error_of(examples[OPEN], wrong, right) == error

@@ -88,6 +88,11 @@ def test_faiss_finds_what_exact_search_finds() -> None:
     )
 
 
+@pytest.mark.parametrize("index", ["auto", "exact"])
+def test_an_empty_gallery_has_no_neighbours(index) -> None:
+    assert search(made(3), [0, 1], [], k=5, barred={0: frozenset({0}), 1: frozenset({1})}, index=index) == [[], []]
+
+
 def test_faiss_is_refused_where_it_cannot_serve() -> None:
     where = made(2)
     negative = where._replace(weights={**where.weights, "image": -1.0})

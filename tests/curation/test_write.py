@@ -2,10 +2,11 @@ from pathlib import Path
 
 import pytest
 
+from medpref.curation.clause import clause
 from medpref.curation.draft import Draft, Refused
 from medpref.curation.falsify import alike_in_length, falsify, is_wrong
 from medpref.curation.neighbour import Neighbour, near_map
-from medpref.curation.revise import Correct, clause, unsound
+from medpref.curation.revise import Correct, unsound
 from medpref.curation.write import Hallucinate, Reference, Sample, Targeted
 from medpref.judging.agreement import Agreement
 from medpref.language.diff import outside, spans
@@ -122,7 +123,7 @@ def test_correct_is_right_wrong_and_equal_outside_its_spans(place: int, examples
 @pytest.mark.parametrize(
     ("place", "own", "chosen"),
     [
-        (0, "No, there is no pleural effusion.", "Yes, there is a small pleural effusion."),
+        (0, "No, there is no pleural effusion.", "Yes, there is a pleural effusion."),
         (2, "The effusion is on the right side.", "The effusion is on the left side."),
         (6, "This is an AP film.", "This is a PA film."),
         (5, "The film shows atelectasis.", "The film shows pleural effusion."),

@@ -1,12 +1,14 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from medpref import store
+from medpref.evaluation.attention import Focus, layer_curve, layer_rows
 from medpref.evaluation.compare import compare
 from medpref.evaluation.estimate import estimates
-from medpref.evaluation.evaluate import Plan, carry_out, chunks
+from medpref.evaluation.evaluate import Look, Plan, carry_out, chunks, withstand
 from medpref.schema import OwnReply, Verdict, VerdictRow
 from tests.evaluation.studies import Blind, Seer, studies
 
@@ -43,6 +45,17 @@ def test_files_and_identity_of_estimates(tmp_path):
     assert [reply.example for reply in replies] == [example.id for example in plan.examples]
     assert counts == {"questions": 100, "verdicts": len(rows), "estimates": len(held["estimates"])}
     assert any(alarm["name"] == "synthetic" and "clinical" in alarm["text"] for alarm in held["alarms"])
+
+
+def test_a_chosen_log_probability_that_fell_in_training_is_an_alarm(tmp_path):
+    seer = Seer(tmp_path)
+    names = []
+    for steps in ((), tuple({"step": n, "logps/chosen": -10.0 - n} for n in range(20))):
+        plan = dataclasses.replace(plan_of(tmp_path, f"seer{len(steps)}", patients=4), steps=steps)
+        carry_out(plan, answer=seer.answer, read=seer.read)
+        alarms = store.read_json(plan.out / "estimates.json")["alarms"]
+        names.append({alarm["name"]: alarm["level"] for alarm in alarms})
+    assert names[1] == {"chosen_log_prob": "warn", **names[0]}
 
 
 def test_estimates_do_not_depend_on_the_order_of_slices_but_name_them(tmp_path):
@@ -154,3 +167,65 @@ def test_a_bound_judge_is_journalled_and_not_judged_is_left_out(tmp_path):
     found = [e for e in store.read_json(plan.out / "estimates.json")["estimates"] if e["metric"] == "judge_hard"]
     overall = next(e for e in found if (e["kind"], e["slice"]) == ("all", "all"))
     assert overall["items"] == sum(example.kind != "report" for example in plan.examples)
+
+
+def look_at(seer, calls=None):
+    """Attention rows and maps by arithmetic; ``calls`` counts, and kills where it runs out."""
+
+    def alive():
+        if calls is not None:
+            if not calls:
+                raise Killed
+            calls.pop()
+
+    def rows(chunk):
+        alive()
+        return [layer_rows(one, [Focus(len(one.id), 1.0, 0.5)]) if one.regions else [] for one in chunk]
+
+    def drawn(example, reply):
+        alive()
+        return np.arange(4.0).reshape(2, 2) if example.kind == "side" else None
+
+    return Look(rows, {"attention": drawn})
+
+
+def test_attention_is_rows_a_curve_and_maps_of_wrong_answers(tmp_path):
+    blind = Blind(tmp_path)
+    plain, counts = run(tmp_path, blind, "plain")
+    plan = plan_of(tmp_path, "looked")
+    more = carry_out(plan, answer=blind.answer, read=blind.read, look=look_at(blind))
+    before, now = files(plain), files(plan)
+    assert set(now) - set(before) == {"attention.json", "maps.json"}
+    assert before["replies.jsonl"] == now["replies.jsonl"]
+    assert now["verdicts.jsonl"].startswith(before["verdicts.jsonl"]), "rows are added, none is changed"
+    rows = store.read_lines(plan.out / "verdicts.jsonl", VerdictRow)
+    assert json.loads(json.dumps(estimates(rows, seed=0))) == json.loads(now["estimates.json"])["estimates"]
+    assert json.loads(now["attention.json"]) == json.loads(json.dumps(layer_curve(rows, seed=0)))
+    maps = json.loads(now["maps.json"])
+    wrong = {row.example for row in rows if row.metric in ("closed_accuracy", "open_exact") and row.value == 0}
+    assert {row["example"] for row in maps} <= wrong
+    assert maps
+    assert maps[0]["values"] == [0, 86, 172, 255]
+    assert more == counts | {"maps": len(maps), "verdicts": len(rows), "estimates": more["estimates"]}
+
+
+@pytest.mark.parametrize("after", [0, 1, 3, 9])
+def test_killed_while_looking_it_ends_with_the_same_bytes(tmp_path, after):
+    blind = Blind(tmp_path)
+    whole, torn = plan_of(tmp_path, "whole"), plan_of(tmp_path, "torn")
+    carry_out(whole, answer=blind.answer, read=blind.read, look=look_at(blind))
+    with pytest.raises(Killed):
+        carry_out(torn, answer=blind.answer, read=blind.read, look=look_at(blind, list(range(after))))
+    carry_out(torn, answer=blind.answer, read=blind.read, look=look_at(blind))
+    before, now = files(whole), files(torn)
+    assert {name: held for name, held in before.items() if name != "estimates.json"} == {
+        name: held for name, held in now.items() if name != "estimates.json"
+    }
+
+
+def test_degraded_images_are_read_once_even_if_what_follows_is_killed(tmp_path):
+    plan, seer = plan_of(tmp_path, "robust", patients=6), Seer(tmp_path)
+    assert withstand(plan, seer.read, limit=4) == 4
+    first = (plan.out / "robustness.json").read_bytes()
+    assert withstand(plan, None, limit=4) == 4, "it is there and nobody is asked"
+    assert (plan.out / "robustness.json").read_bytes() == first

@@ -59,3 +59,29 @@ def test_the_stage_with_a_real_policy(policy, tmp_path):
     first = (out / "verdicts.jsonl").read_bytes()
     evaluate(policy, examples, out, **rest)
     assert (out / "verdicts.jsonl").read_bytes() == first
+
+
+def test_what_costs_more_is_added_and_changes_nothing_else(policy, tmp_path):
+    from medpref import store
+    from medpref.evaluation.evaluate import evaluate
+    from medpref.recipe import Evaluation
+    from medpref.schema import VerdictRow
+    from tests.evaluation.studies import studies
+
+    examples, train = studies(tmp_path, 4), studies(tmp_path, 4, split="train", first=50)
+    rest = {"root": tmp_path, "train_examples": train, "seed": 0, "synthetic": False, "max_new_tokens": 4}
+    out, more = tmp_path / "eval" / "plain", tmp_path / "eval" / "more"
+    evaluate(policy, examples, out, **rest)
+    settings = Evaluation(robustness=True, robustness_limit=1, attention=True)
+    counts = evaluate(policy, examples, more, settings=settings, **rest)
+    assert {path.name for path in out.iterdir()} == {"replies.jsonl", "verdicts.jsonl", "estimates.json"}
+    added = {"robustness.json", "robustness.jsonl", "attention.json", "maps.json"}
+    assert {path.name for path in more.iterdir()} - {path.name for path in out.iterdir()} == added
+    assert (more / "replies.jsonl").read_bytes() == (out / "replies.jsonl").read_bytes()
+    assert (more / "verdicts.jsonl").read_bytes().startswith((out / "verdicts.jsonl").read_bytes())
+    assert counts["degraded"] == 1
+    assert len(store.read_json(more / "robustness.json")) == 11 * (1 + 2 * 5)
+    looked = [row for row in store.read_lines(more / "verdicts.jsonl", VerdictRow) if row.metric == "attention_ratio"]
+    assert {row.example for row in looked} == {one.id for one in examples if one.regions}
+    wrong = [row for row in store.read_lines(out / "verdicts.jsonl", VerdictRow) if row.value == 0]
+    assert {row["example"] for row in store.read_json(more / "maps.json")} <= {row.example for row in wrong}

@@ -44,6 +44,14 @@ def test_one_model_decides_alone() -> None:
         assert part in chat.calls[0][0].prompt
 
 
+def test_what_the_texts_hold_is_never_read_as_a_template() -> None:
+    chat = scoring(0.7)
+    odd = example("left", question="Which {side} {{ reply }}?", kind="side")
+    ChatRelevance().bound_to(Roles((chat,))).judge(odd, "right {% if %}")
+    assert "Which {side} {{ reply }}?" in chat.calls[0][0].prompt
+    assert "<wrong>right {% if %}</wrong>" in chat.calls[0][0].prompt
+
+
 def test_each_model_sees_the_score_before_until_they_agree() -> None:
     one, two = scoring(0.2, 0.8, name="a"), scoring(0.8, name="b")
     verdict = judged(one, two, tolerance=0.0)

@@ -1,15 +1,12 @@
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import ClassVar
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medpref.errors import ModelError, RecipeError
-from medpref.judging.chat import Chat
 from medpref.judging.panel import Panel, consult, parse_score
+from medpref.registry import JUDGES
+from medpref.schema import Frozen, Verdict
 
 from .cases import example
 
@@ -113,53 +110,23 @@ def test_a_panel_of_judges() -> None:
     assert verdict.value == pytest.approx(0.45)
 
 
-class Service(BaseHTTPRequestHandler):
-    said = "0.7"
-    seen: ClassVar[list[dict]] = []
+class _Listener(Frozen):
+    """Says half of the score before its own."""
 
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        type(self).seen.append(body)
-        reply = json.dumps({"choices": [{"message": {"content": self.said}}]}).encode()
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(reply)
+    kind: Literal["listener"] = "listener"
 
-    def log_message(self, *args: object) -> None:
-        pass
+    def judge(self, case, reply) -> Verdict:
+        return Verdict(None, "asked without a panel")
+
+    def opinion(self, case, reply, previous) -> str:
+        return "nothing yet" if previous is None else f"score: {previous / 2:g}"
 
 
-@pytest.fixture
-def service():
-    Service.seen = []
-    server = HTTPServer(("127.0.0.1", 0), Service)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"openai:http://127.0.0.1:{server.server_port}/v1#judge"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def test_a_chat_model_is_asked_without_an_image(service: str) -> None:
-    verdict = Chat(service=service).judge(example("left", question="Which {side}?"), "right")
-    assert verdict.value == 0.7
-    assert verdict.evidence["model"] == "judge"
-    (body,) = Service.seen
-    assert body["temperature"] == 0
-    assert "Which {side}?" in body["messages"][0]["content"]
-    panel = Panel(judges=({"kind": "chat", "service": service}, "relevance"), rounds=2)
-    panel.judge(example("left", kind="side"), "right")
-    assert "Another reader gave 0.9" in Service.seen[-1]["messages"][0]["content"]
-
-
-def test_credentialed_text_goes_to_no_outside_service() -> None:
-    case = example("left", credentialed=True)
-    outside = "openai:https://judge.example.org/v1#m"
-    with pytest.raises(RecipeError, match="credentialed data and an outside service"):
-        Chat(service=outside).judge(case, "right")
-
-
-def test_a_service_that_is_down_is_named() -> None:
-    with pytest.raises(ModelError, match="start the service"):
-        Chat(service="openai:http://127.0.0.1:9/v1#m", timeout_s=1).judge(CASE, "right")
+def test_a_judge_with_an_opinion_hears_the_score_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    JUDGES.classes()
+    monkeypatch.setitem(JUDGES._classes, "listener", _Listener)
+    verdict = Panel(judges=("listener", "relevance", "listener"), rounds=2).judge(example("left", kind="side"), "right")
+    assert verdict.evidence["round 1"] == "relevance 2 0.9, listener 3 0.45"
+    # what was said last in round 1 is heard first in round 2
+    assert verdict.evidence["round 2"] == "listener 1 0.225, relevance 2 0.9, listener 3 0.45"
+    assert verdict.value == pytest.approx((0.9 + 0.45 + 0.225 + 0.9 + 0.45) / 5)

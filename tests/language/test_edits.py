@@ -100,7 +100,7 @@ def test_an_uncertain_finding_is_not_flipped() -> None:
         ("No, it is axial.", "Is this a coronal slice?", "Yes, it is coronal."),
         ("No, this is a CT scan.", "Is this an MRI?", "Yes, this is an MRI scan."),
         ("Yes, the aorta appears to be wide.", "", "No, the aorta does not appear to be wide."),
-        ("No, the lesion does not enhance.", "", "Yes, the lesion does enhance."),
+        ("No, the lesion does not enhance.", "", "Yes, the lesion enhances."),
         ("Yes. The heart is enlarged.", "", "No. The heart is not enlarged."),
     ],
 )

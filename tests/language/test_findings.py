@@ -13,7 +13,7 @@ from medpref.language.lexicon import Lexicon, lexicon
         ("No effusion.", {"pleural effusion": "absent"}),
         ("There is no evidence of pneumothorax.", {"pneumothorax": "absent"}),
         ("No pleural effusion or pneumothorax.", {"pleural effusion": "absent", "pneumothorax": "absent"}),
-        ("No fracture, cyst, or edema.", dict.fromkeys(("fracture", "cyst", "pulmonary edema"), "absent")),
+        ("No fracture, cyst, or edema.", dict.fromkeys(("fracture", "cyst", "edema"), "absent")),
         ("No effusion, but mild cardiomegaly.", {"pleural effusion": "absent", "cardiomegaly": "present"}),
         ("No pneumothorax and the heart is enlarged.", {"pneumothorax": "absent", "cardiomegaly": "present"}),
         ("Without pneumothorax.", {"pneumothorax": "absent"}),

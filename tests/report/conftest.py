@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from medpref.report.page import write_report
+from medpref.confidence import risk_of
+from medpref.report.page import RiskCurves, write_report
 from medpref.report.read import read_run
 from medpref.report.values import Run
 from tests.report.run_folder import build_run
@@ -23,7 +24,12 @@ def run(run_root: Path) -> Run:
 
 
 @pytest.fixture(scope="package")
-def page(run_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def curves(run_root: Path) -> RiskCurves:
+    return risk_of(run_root / "eval")
+
+
+@pytest.fixture(scope="package")
+def page(run_root: Path, curves: RiskCurves, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("page")
-    write_report(run_root, out)
+    write_report(run_root, out, curves=curves)
     return out / "index.html"

@@ -24,6 +24,7 @@ from medpref.schema import (
     VerdictRow,
 )
 from medpref.seeds import generator
+from tests.report.looks import write_looks
 
 SIDE = 96
 KINDS = ("presence", "side", "zone", "severity", "abnormality", "report")
@@ -276,12 +277,14 @@ def _evaluation(root: Path, name: str, test: Sequence[Example], *, skill: float,
         right = generator(seed, "answer", name, example.id).random() < skill
         _, good, bad = ANSWERS[example.kind]
         text = good if right else bad
-        replies.append(OwnReply(example=example.id, text=text))
+        sure = generator(seed, "sure", name, example.id).random() ** (0.3 if right else 1.0)
+        replies.append(OwnReply(example=example.id, text=text, log_probs=(math.log(max(sure, 1e-3)),) * 3))
         metric = "closed_accuracy" if example.answer_type == "closed" else "open_exact"
         reason = f"{text.lower().rstrip('.')!r} for {example.answer.lower().rstrip('.')!r}"
         shared = {"example": example.id, "patient": example.patient, "kind": example.kind, "tags": example.tags}
         verdicts.append(VerdictRow(metric=metric, value=float(right), reason=reason, **shared))
         verdicts.append(VerdictRow(metric="grounding_drop", value=skill + 0.1 * len(example.id) % 1, **shared))
+    write_looks(root / "eval" / name, name, verdicts, skill=skill, seed=seed)
     rows = _estimates(verdicts)
     alarms = [
         {

@@ -126,6 +126,31 @@ def test_the_gallery_draws_pairs_and_answers_keys(page: Path, tmp_path: Path) ->
 
 
 @needs_chromium
+def test_maps_lie_over_the_image_of_a_wrong_answer(page: Path, tmp_path: Path) -> None:
+    steps = """
+      dispatchEvent(new Event('beforeprint'));
+      await wait(50);
+      const maps = document.querySelector('#wrong-browser details.maps');
+      maps.open = true;
+      const figures = [...maps.querySelectorAll('figure')];
+      const [first] = figures;
+      const over = [...first.querySelectorAll('image')];
+      return { said: maps.querySelector('summary').textContent, figures: figures.length, images: over.length,
+        caption: first.querySelector('figcaption').textContent,
+        spoken: first.querySelector('svg').getAttribute('aria-label'),
+        shape: over[1].getAttribute('href').slice(0, 15),
+        same: over[0].getAttribute('width') === over[1].getAttribute('width') };"""
+    found = _ask(page, tmp_path, steps, anchor="#wrong")
+    assert found["said"] == f"Where the models that were wrong looked ({found['figures']} maps)"
+    assert found["figures"] % 2 == 0
+    assert found["images"] == 2
+    assert found["same"]
+    assert found["shape"] == "data:image/png;"
+    model = found["caption"].removesuffix(" · attention")
+    assert found["spoken"].startswith(f"attention of {model} over the image, outlined: ")
+
+
+@needs_chromium
 def test_a_phone_needs_no_sideways_scrolling(page: Path, tmp_path: Path) -> None:
     steps = """
       all('details').forEach((one) => { one.open = true; });

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from medpref import store
-from medpref.report.page import colours, write_report
+from medpref.report.page import RiskCurves, colours, write_report
 from medpref.report.template import source_of
 from medpref.report.values import Run
 from medpref.report.words import number
@@ -54,9 +54,11 @@ def _digests(root: Path) -> dict[str, str]:
     return {str(path): store.file_digest(path) for path in sorted(root.rglob("*")) if path.is_file()}
 
 
-def test_reading_changes_nothing_and_writing_is_repeatable(run_root: Path, page: Path, tmp_path: Path) -> None:
+def test_reading_changes_nothing_and_writing_is_repeatable(
+    run_root: Path, page: Path, curves: RiskCurves, tmp_path: Path
+) -> None:
     before = _digests(run_root)
-    counts = write_report(run_root, tmp_path)
+    counts = write_report(run_root, tmp_path, curves=curves)
     assert _digests(run_root) == before
     assert (tmp_path / "index.html").read_bytes() == page.read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["index.html"]

@@ -38,6 +38,19 @@ def test_only_examples_that_something_speaks_of_are_held(run: Run) -> None:
     assert set(run.dataset.examples) == wanted
 
 
+def test_examples_that_instructions_made_are_held_where_a_pair_speaks_of_them(run_root: Path, tmp_path: Path) -> None:
+    shutil.copytree(run_root, tmp_path / "run")
+    rows = [row for _, row in store.iter_lines(tmp_path / "run/examples/examples.jsonl")]
+    pairs = [row for _, row in store.iter_lines(tmp_path / "run/pairs/mmedpo/pairs.jsonl")]
+    made = [{**rows[0], "id": "made"}, {**rows[0], "id": "of no pair"}]
+    store.write_lines(tmp_path / "run/instructions/examples.jsonl", made)
+    store.write_lines(tmp_path / "run/pairs/mmedpo/pairs.jsonl", [{**pairs[0], "example": "made"}, *pairs[1:]])
+    held = read_run(tmp_path / "run").dataset
+    assert "made" in held.examples
+    assert "of no pair" not in held.examples
+    assert sum(held.splits.values()) == len(rows)
+
+
 def test_a_head_has_estimates_but_no_rows(run_root: Path, run: Run) -> None:
     head = read_head(run_root)
     assert [model.measures for model in head.models] == [model.measures for model in run.models]

@@ -105,6 +105,10 @@ def test_splits_by_patient_keep_a_patient_together(tmp_path: Path) -> None:
         ({"regions": [{"box": [4, 0, 2, 2]}]}, r"d\.jsonl:2:regions\.0\.box: .*expected \[left, top, right, bottom\]"),
         ({"regions": [{"lable": "x"}]}, r"d\.jsonl:2:regions\.0\.lable: .*did you mean 'label'"),
         ({"regions": [{"label": "x"}]}, r"d\.jsonl:2:regions\.0: neither box nor mask"),
+        (
+            {"facts": [{"finding": "x", "image": 1}]},
+            r"d\.jsonl:2:facts\.0\.image: image = 1; expected an index below 1",
+        ),
         ({"regions": [{"mask": "none.png"}]}, r"d\.jsonl:2:regions\.0: .*none\.png: no such file"),
         ({"regions": [{"mask": "small.png"}]}, r"regions\.0: mask: 3 x 2 pixels; expected the image's 16 x 12"),
         ({"regions": [{"box": [0, 0, 2, 2], "image": 1}]}, r"regions\.0\.image: image = 1; expected an index below 1"),

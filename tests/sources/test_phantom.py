@@ -98,6 +98,9 @@ def test_regions_and_facts_are_those_of_the_question(loaded: tuple[Path, list[Ex
     _, examples = loaded
     for example in examples:
         finding, present = example.tags["finding"], {fact.finding for fact in example.facts if fact.present}
+        if example.kind == "compare":
+            compared(example)
+            continue
         labels = {region.label for region in example.regions}
         if example.kind == "report":
             assert labels == present
@@ -109,8 +112,21 @@ def test_regions_and_facts_are_those_of_the_question(loaded: tuple[Path, list[Ex
             assert labels == ({finding} if finding in present else set())
             absent = {fact.finding for fact in example.facts if not fact.present}
             assert absent == (set() if finding in present else {finding})
-        images = {region.image for region in example.regions}
-        assert images <= {1 if example.kind == "compare" else 0}
+        assert {region.image for region in example.regions} <= {0}
+        assert {fact.image for fact in example.facts} <= {None}
+
+
+def compared(example: Example) -> None:
+    """Either film has the finding's regions where a fact says it is there, and one fact that says whether it is."""
+    finding = example.tags["finding"]
+    for image in (0, 1):
+        [said] = [fact for fact in example.facts if fact.finding == finding and fact.image == image]
+        shown = [region for region in example.regions if region.image == image]
+        assert bool(shown) == said.present
+        assert {region.label for region in shown} <= {finding}
+    assert (example.tags["polarity"] == "present") == any(
+        fact.present for fact in example.facts if fact.finding == finding and fact.image == 1
+    )
 
 
 def test_train_is_biased_and_test_is_not(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import binary_dilation
 
+from medpref.imaging.mark import paint_box
 from medpref.sources.phantom import draw, draw_cohort
 from medpref.sources.phantom_anatomy import thorax
 from medpref.sources.phantom_cohort import (
@@ -25,7 +26,7 @@ from medpref.sources.phantom_cohort import (
 )
 from medpref.sources.phantom_film import tone
 from medpref.sources.phantom_lesions import place
-from medpref.sources.phantom_regions import paint_box, region
+from medpref.sources.phantom_regions import region
 
 SIZE_PX = 96
 GRADE_FIELDS = {

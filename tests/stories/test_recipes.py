@@ -1,7 +1,7 @@
 """Every shipped recipe curates pairs on phantom films and trains some steps on a tiny random model.
 
 A random model's own replies are noise, so on-policy recipes are given replies made by hand: the reference, or another
-answer to the same kind of question.
+answer to the same kind of question. Recipes that ask a language model are answered by the rules.
 """
 
 from __future__ import annotations
@@ -19,14 +19,17 @@ from medpref import store
 from medpref.check import check
 from medpref.curation.build import build_pairs
 from medpref.curation.builder import parse_builder
+from medpref.curation.chat_ahead import asks
 from medpref.curation.sampling import plans
 from medpref.errors import RecipeError
 from medpref.grid import load_grid, shipped_grids
+from medpref.models.chat import NOBODY, Roles
+from medpref.models.chat_rules import Rules
 from medpref.models.policy import load_policy
 from medpref.recipe import Lora, Recipe, Train, load_recipe, shipped
 from medpref.schema import Branch, Example, OwnReply, PreferencePair
 from medpref.sources.phantom import Phantom
-from medpref.stages import sft_pairs
+from medpref.supervised import sft_pairs
 from medpref.training.train import train
 
 POLICY = "tiny:llava-mistral@random"
@@ -81,6 +84,7 @@ def pairs_of(recipe: Recipe, study: Study) -> list[PreferencePair]:
         prefix=f"pairs/{recipe.name}",
         seed=0,
         policy=lambda: load_policy(POLICY),
+        roles=Roles((Rules(),)) if asks(recipe.pairs) else NOBODY,
     )
     empty = {builder["name"] for builder in builders if not counts.get(f"pairs/{builder['name']}")}
     assert empty <= NEVER_ASKED, counts

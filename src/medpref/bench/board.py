@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import medpref
 from medpref import store
-from medpref.bench.effect import Effect, Held, difference, level
+from medpref.bench.effect import REVISION, Effect, Held, difference, level
 from medpref.bench.rank import ranks
 from medpref.bench.read import fingerprint, metric_of, patient_marks, read_arm, summary_of
 from medpref.bench.values import OPPONENTS, Board, CellDone, Level, Outcome, Pairing, Role, Row, Table, Versus
@@ -80,9 +80,9 @@ def board_of(grid: Grid, out: Path, cells: Sequence[CellDone]) -> Board:
 
 
 def inputs_of(grid: Grid, out: Path, cells: Sequence[CellDone]) -> str:
-    """A hash of all that goes into a leaderboard: the grid, the version, every cell's evaluations and failures."""
+    """A hash of all that goes into a leaderboard: the grid, the versions, every cell's evaluations and failures."""
     held = [[cell.title, cell.error, dict(cell.failures), fingerprint(out / cell.folder)] for cell in cells]
-    return store.digest([grid.model_dump(mode="json"), medpref.__version__, held])
+    return store.digest([grid.model_dump(mode="json"), medpref.__version__, REVISION, held])
 
 
 def table_of(grid: Grid, folders: Mapping[int, Path], *, policy: str, source: str) -> Table:

@@ -17,8 +17,9 @@ from medpref.curation.assemble import Dropped, assemble
 from medpref.curation.builder import Builder, parse_builder
 from medpref.curation.chat_ahead import asked_ahead, bound, signature
 from medpref.curation.draft import Context
+from medpref.curation.evidence import Drop, Read, located, sift
 from medpref.curation.finish import finish
-from medpref.curation.imported import adopt
+from medpref.curation.imported import NAME, adopt, maker_of
 from medpref.curation.mine import Pick
 from medpref.curation.neighbour import Neighbour, near_map
 from medpref.curation.pool import gather
@@ -58,37 +59,68 @@ def build_pairs(
     policy: Any = None,
     policy_hash: str = "",
     roles: Roles = NOBODY,
-) -> dict[str, int]:
+    reader: Read | None = None,
+) -> dict[str, float]:
     """Write ``pairs.jsonl``, ``dropped.jsonl``, ``card.json`` and blobs into ``out``; returns counts.
 
-    ``prefix`` is the folder's final name below ``root``. ``examples`` must be of the train split (DataError);
-    ``held_out`` ones are only compared with, for the leak check. ``policy`` (a loaded `models.policy.Policy`, or a
-    callable that loads it) is needed by writers that sample; ``policy_hash`` goes into the provenance. ``roles`` are
-    the language models that writers with ``by: chat`` and the judge ``chat_relevance`` ask. A finished or interrupted
-    attempt with the same inputs in ``out`` is continued, one with other inputs is done again.
+    ``prefix`` is the folder's final name below ``root``. ``held_out`` examples are only compared with, for the leak
+    check. ``policy`` (a loaded `models.policy.Policy`, or a callable that loads it) is for writers that sample,
+    ``reader`` for evidence checks, ``roles`` for writers and judges that ask; ``policy_hash`` goes into the provenance.
+    An attempt with the same inputs is continued, one with others done again. DataError: an example not of train.
     """
     _refuse_held_out(examples)
-    parsed = [bound(parse_builder(config, f"pairs[{index}]"), roles) for index, config in enumerate(builders)]
-    _refuse_namesakes(parsed)
+    parsed = _parsed(builders, roles)
     told = [[dict(one) for one in builders], signature(builders, roles)]
-    key = store.digest(
-        [medpref.__version__, told, prefix, seed, policy_hash, [*examples], dict(own), [*imported], [*held_out]]
-    )
-    done = _finished(out, key)
-    if done is not None:
+    given = [[*examples], dict(own), [*imported], [*held_out]]
+    key = store.digest([medpref.__version__, told, prefix, seed, policy_hash, *given])
+    if (done := _finished(out, key)) is not None:
         return done
     gathered = gather(examples, own, seed=seed, root=root, held_out=held_out)
     context = replace(gathered, policy_hash=policy_hash, roles=roles)
     with store.Journal(out / JOURNAL) as journal:
         journal.get("inputs", lambda: key)
-        sampler = policy_sampler(policy, root) if policy is not None else None
-        samples, sampled = draw_samples(parsed, examples, context, journal, sampler=sampler)
-        context, place = replace(context, samples=samples), Place(out, root, prefix)
-        rows = [row for one in parsed for row in _run(one, examples, context, journal, place=place)]
-        rows += adopt(imported, parsed, context, journal, out=out, root=root, prefix=prefix)
-    counts = finish(out, key, rows, parsed, examples=examples, held_out=held_out, sampled=sampled)
+        rows, sampled = _rows(parsed, examples, imported, context, journal, place=Place(out, root, prefix), of=policy)
+        rows, evidence = sift(rows, _checks(parsed, imported), journal, read=located(reader, out, prefix))
+    held: dict[str, Any] = {"examples": examples, "held_out": held_out, "sampled": sampled, "evidence": evidence}
+    counts = finish(out, key, rows, parsed, **held)
     (out / JOURNAL).unlink(missing_ok=True)
     return counts
+
+
+def _parsed(builders: Sequence[Mapping[str, Any]], roles: Roles) -> list[Builder]:
+    """The builders, their judges bound to the models; two of one name are an error."""
+    parsed = [bound(parse_builder(config, f"pairs[{index}]"), roles) for index, config in enumerate(builders)]
+    for name, times in Counter(builder.name for builder in parsed).items():
+        if times > 1:
+            given = f"{times} builders named {name!r}"
+            raise RecipeError("pairs", given=given, expected="one", todo="give each a name")
+    return parsed
+
+
+def _checks(builders: Sequence[Builder], imported: Sequence[PreferencePair]) -> dict[str, Drop]:
+    """The evidence checks by builder; imported pairs have that of the builder that makes their corrupt views."""
+    maker = maker_of(builders) if imported else None
+    named = {one.name: one.evidence for one in builders} | ({NAME: maker.evidence} if maker else {})
+    return {name: check for name, check in named.items() if check is not None}
+
+
+def _rows(
+    builders: Sequence[Builder],
+    examples: Sequence[Example],
+    imported: Sequence[PreferencePair],
+    context: Context,
+    journal: store.Journal,
+    *,
+    place: Place,
+    of: Any,
+) -> tuple[list[Row], list[OwnReply]]:
+    """The rows of every builder and of the imported pairs, and the replies sampled for them from the policy ``of``."""
+    sampler = policy_sampler(of, place.root) if of is not None else None
+    samples, sampled = draw_samples(builders, examples, context, journal, sampler=sampler)
+    context = replace(context, samples=samples)
+    rows = [row for one in builders for row in _run(one, examples, context, journal, place=place)]
+    rows += adopt(imported, builders, context, journal, out=place.out, root=place.root, prefix=place.prefix)
+    return rows, sampled
 
 
 def _refuse_held_out(examples: Iterable[Example]) -> None:
@@ -100,15 +132,7 @@ def _refuse_held_out(examples: Iterable[Example]) -> None:
             )  # fmt: skip
 
 
-def _refuse_namesakes(builders: Sequence[Builder]) -> None:
-    for name, times in Counter(builder.name for builder in builders).items():
-        if times > 1:
-            raise RecipeError(
-                "pairs", given=f"{times} builders named {name!r}", expected="one", todo="give each a name"
-            )
-
-
-def _finished(out: Path, key: str) -> dict[str, int] | None:
+def _finished(out: Path, key: str) -> dict[str, float] | None:
     """The counts of a finished attempt with these inputs; what an attempt with other inputs left is removed."""
     card = out / "card.json"
     if card.exists():

@@ -6,18 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from medpref.curation.evidence import Drop, parse_evidence
 from medpref.errors import RecipeError, nearest
 from medpref.registry import CORRUPTIONS, JUDGES, LOCALIZERS, MINERS, REWEIGHERS, SCREENS, WRITERS
 from medpref.schema import CHOSEN, CLEAN, CORRUPT, REJECTED, is_name
 
 KEYS = (
     "name", "chosen", "rejected", "localize", "corrupt", "mine", "judge", "reweigh", "screens", "limit", "kinds",
+    "evidence",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Builder:
-    """How one set of pairs is made of train examples. ``limit`` counts pairs; ``kinds`` are question kinds."""
+    """How one set of pairs is made of train examples.
+
+    ``limit`` counts pairs, before the evidence check and the screens; ``kinds`` are question kinds.
+    """
 
     name: str
     config: Mapping[str, Any]
@@ -31,6 +36,7 @@ class Builder:
     screens: tuple[Any, ...] = ()
     limit: int | None = None
     kinds: tuple[str, ...] | None = None
+    evidence: Drop | None = None
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -59,6 +65,8 @@ def parse_builder(config: Mapping[str, Any], where: str) -> Builder:
         for key, registry in _ROLES.items()
         if config.get(key) is not None
     }
+    if config.get("evidence") is not None:
+        fields["evidence"] = parse_evidence(config["evidence"], f"{where}.evidence")
     screens = tuple(SCREENS.parse(one, where=f"{where}.screens") for one in config.get("screens") or ())
     kinds = tuple(map(str, config["kinds"])) if config.get("kinds") else None
     name = _name(config, fields, where)
@@ -66,8 +74,10 @@ def parse_builder(config: Mapping[str, Any], where: str) -> Builder:
     if builder.replies == (CHOSEN,) and builder.views == (CLEAN,):
         todo = "add 'rejected' or 'corrupt'"
         raise RecipeError(where, given="one reply and one view", expected="something to prefer it over", todo=todo)
-    if builder.localize is not None and builder.corrupt is None:
-        raise RecipeError(where, given="'localize' without 'corrupt'", expected="both or none", todo="add 'corrupt'")
+    for key in ("localize", "evidence"):
+        if getattr(builder, key) is not None and builder.corrupt is None:
+            given = f"{key!r} without 'corrupt'"
+            raise RecipeError(where, given=given, expected="both or none", todo="add 'corrupt'")
     return builder
 
 

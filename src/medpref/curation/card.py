@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,18 +17,31 @@ from medpref.language.answers import normalise
 from medpref.language.diff import edit_share
 from medpref.schema import CHOSEN, CORRUPT, REJECTED, Example, PreferencePair
 
+TELLING_AUC = 0.9
+log = logging.getLogger(__name__)
+
 
 def write_card(
     out: Path,
     inputs: str,
-    counts: Mapping[str, int],
+    counts: Mapping[str, float],
     pairs: Sequence[PreferencePair],
     dropped: Sequence[Mapping[str, str]],
     *,
     examples: Sequence[Example],
     held_out: Sequence[Example],
+    evidence: Mapping[str, Any],
 ) -> None:
-    """Write ``card.json``; ``inputs`` is the digest that tells a finished attempt from another one."""
+    """Write ``card.json``; ``inputs`` is the digest that tells a finished attempt from another one.
+
+    ``evidence`` is what the evidence check found, by builder; empty where there is none.
+    """
+    told = summarise(pairs)
+    for name, one in told["by_builder"].items():
+        if (one["style"] or 0) > TELLING_AUC:
+            log.warning(
+                "style: %s: chosen and rejected are told apart without the image (AUC %.2f)", name, one["style"]
+            )
     store.write_json(
         out / "card.json",
         {
@@ -37,7 +51,8 @@ def write_card(
             "examples": len(examples),
             "dropped": _reasons(dropped),
             "leaks": leaks(pairs, held_out),
-            **summarise(pairs),
+            **({"evidence": evidence} if evidence else {}),
+            **told,
         },
     )
 
@@ -62,10 +77,27 @@ def summarise(pairs: Sequence[PreferencePair]) -> dict[str, Any]:
         },
         "weights": {**spread([pair.weight for pair in pairs]), "histogram": histogram([p.weight for p in pairs])},
         "style_test": style_test(both),
+        "by_builder": by_builder(both),
         "mask_share": spread(_changes(pairs, "mask_share")),
         "change_inside": spread(_changes(pairs, "inside")),
         "change_outside": spread(_changes(pairs, "outside")),
     }
+
+
+def by_builder(pairs: Sequence[PreferencePair]) -> dict[str, dict[str, Any]]:
+    """Gap in words and style test of each builder's pairs: many good pairs must not hide some that tell themselves.
+
+    ``style`` and ``style_by_length`` are the AUC of `style.style_test`; None for a builder with too few pairs.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name in sorted({str(pair.provenance.get("builder", "unnamed")) for pair in pairs}):
+        held = [pair for pair in pairs if str(pair.provenance.get("builder", "unnamed")) == name]
+        told, said = style_test(held), lengths(held)
+        found[name] = {
+            "pairs": len(held), "gap_words": said["gap"]["mean"], "rejected_longer": said["rejected_longer"],
+            "style": told["auc"], "style_by_length": told["auc_length"],
+        }  # fmt: skip
+    return found
 
 
 def lengths(pairs: Sequence[PreferencePair]) -> dict[str, Any]:

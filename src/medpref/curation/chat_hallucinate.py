@@ -12,7 +12,6 @@ from medpref.curation.falsify import alike_in_length, error_of, falsify, is_wron
 from medpref.judging.exact import closed_choices
 from medpref.judging.relevance import Relevance
 from medpref.language.answers import contains, normalise
-from medpref.language.findings import mentions
 from medpref.language.wording import styled
 from medpref.schema import Example, Frozen, Reply
 
@@ -53,7 +52,7 @@ def hallucinate(
     notes |= {"error": made.error} | ({} if made.choice or text == made.text else {"written": made.text})
     return Draft(
         {role: Reply(text=text, author=author)},
-        {"error": error_between(example, right, text), "made_by": author, f"chat_{role}": notes},
+        {"error": error_of(example, text, right), "made_by": author, f"chat_{role}": notes},
     )
 
 
@@ -69,18 +68,6 @@ def why_not_wrong(example: Example, text: str, *, like: str) -> str | None:
         return "the wrong answer differs in length from the right one"
     holds = closed_choices(example) is None and contains(text, example.answer)
     return "the wrong answer " + ("contains the reference" if holds else "is not wrong")
-
-
-def error_between(example: Example, right: str, wrong: str) -> str:
-    """As asked, where the question is closed; else the type of the concepts in which the texts differ, if it is one."""
-    if closed_choices(example) is not None:
-        return error_of(example, wrong)
-    ours, theirs = ({(m.concept.type, m.concept.name, m.polarity) for m in mentions(text)} for text in (right, wrong))
-    kinds = {kind for kind, _, _ in ours ^ theirs}
-    turned = {one[:2] for one in ours - theirs} & {one[:2] for one in theirs - ours}
-    if len(kinds) != 1:
-        return error_of(example, wrong)
-    return "presence" if turned else kinds.pop()
 
 
 def _by_rule(example: Example, right: str, candidates: Sequence[str], context: Context) -> Hallucination | None:

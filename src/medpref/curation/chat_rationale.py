@@ -6,6 +6,7 @@ statement changed in the counterfactual.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,11 +14,12 @@ from medpref.curation.chat_ask import ask_form
 from medpref.curation.draft import Context, Draft, Refused
 from medpref.curation.rationale_text import Order, render
 from medpref.language.answers import normalise
-from medpref.language.findings import Statement, statements
+from medpref.language.findings import Statement, sentences, statements
 from medpref.schema import Example, Fact, Frozen, Reply
 
 WORDS_A_FACT = 30
 DEGREES = {"size": "severity"}  # both are a finding's degree
+IMAGE = re.compile(r"\b(first|second)\s+(?:image|film|study)\b", re.IGNORECASE)
 
 
 class FactualRationale(Frozen):
@@ -73,14 +75,31 @@ def factual(example: Example, facts: Sequence[Fact], order: Order, context: Cont
 
 def unfounded(facts: str, text: str) -> str | None:
     """What a rationale says that no fact says, or which fact it leaves out; None where it keeps to the facts."""
-    known, said = statements(facts), statements(text)
-    for one in said:
-        alike = [fact for fact in known if fact.finding == one.finding and fact.polarity == one.polarity]
+    known, said = by_image(facts), by_image(text)
+    for image, one in said:
+        about = [fact for shown, fact in known if shown == image]
+        alike = [fact for fact in about if fact.finding == one.finding and fact.polarity == one.polarity]
         if not any(_attributes(one).items() <= _attributes(fact).items() for fact in alike):
             told = ", ".join([one.polarity, *one.attributes.values()])
             return f"it says {one.finding} ({told}), which no fact says"
-    left = {fact.finding for fact in known} - {one.finding for one in said}
-    return f"it leaves out {', '.join(sorted(left))}" if left else None
+    left = {(fact.finding, image) for image, fact in known} - {(one.finding, image) for image, one in said}
+    return f"it leaves out {', '.join(sorted({finding for finding, _ in left}))}" if left else None
+
+
+def by_image(text: str) -> list[tuple[str, Statement]]:
+    """Every statement with the image of which it is said (first, second); "" where the text speaks of none.
+
+    >>> [image for image, _ in by_image("In the first image there is a nodule. In the second image there is none.")]
+    ['first']
+    """
+    if IMAGE.search(text) is None:
+        return [("", one) for one in statements(text)]
+    found, image = [], ""
+    for start, end in sentences(text):
+        named = sorted({name.lower() for name in IMAGE.findall(text[start:end])})
+        image = " and ".join(named) or image
+        found += [(image, one) for one in statements(text[start:end])]
+    return found
 
 
 def counterfactual(
@@ -130,11 +149,11 @@ def flipped(before: str, after: str) -> str | None:
     return errors[0] if len(errors) == 1 else None
 
 
-def _read(text: str) -> dict[str, tuple[str, dict[str, str]]]:
-    """Polarity and attributes of each finding, as first said."""
-    read: dict[str, tuple[str, dict[str, str]]] = {}
-    for one in statements(text):
-        read.setdefault(one.finding, (one.polarity, _attributes(one)))
+def _read(text: str) -> dict[tuple[str, str], tuple[str, dict[str, str]]]:
+    """Polarity and attributes of each finding of an image, as first said."""
+    read: dict[tuple[str, str], tuple[str, dict[str, str]]] = {}
+    for image, one in by_image(text):
+        read.setdefault((one.finding, image), (one.polarity, _attributes(one)))
     return read
 
 

@@ -19,7 +19,8 @@ from medpref.judging.findings import compare
 from medpref.judging.relevance import asked
 from medpref.language.answers import contains, is_yes_no, normalise, parse_closed, tokens
 from medpref.language.edits import PREFERRED, Edit, edits, preferred
-from medpref.language.findings import polarities, sentences
+from medpref.language.findings import Mention, mentions, polarities, sentences
+from medpref.language.lexicon import lexicon
 from medpref.language.presence import flip_decision
 from medpref.language.rewrite import replace
 from medpref.language.wording import recase, styled, with_article
@@ -29,6 +30,7 @@ LENGTH_SHARE, LENGTH_WORDS = 0.34, 2
 REPORT_EDITS, REPORT_DRAWS = 2, 6
 UNDECIDED = frozenset({"not sure", "maybe", "unknown", "unclear", "possibly"})
 RARE = 0.5
+CATCH_ALL = frozenset({"other", "open"})
 NOTHING = frozenset({"none", "nothing", "no abnormality", "normal"})
 
 
@@ -54,7 +56,7 @@ def falsify(
         return None
     rng = context.rng(purpose, example)
     groups = [
-        [wrong for wrong in group if is_wrong(example, wrong.text, like=text)]
+        [wrong for wrong in group if is_wrong(example, wrong.text, like=text) and _decides(example, wrong.text)]
         for group in _groups(example, text, context, rng, whole_sentences=whole_sentences)
     ]
     known = [[wrong for wrong in group if set(tokens(wrong.text)) <= context.vocabulary] for group in groups[:-1]]
@@ -71,10 +73,28 @@ def _drawn(example: Example, passing: Sequence[Wrong], context: Context, rng: Rn
     return passing[int(rng.choice(len(passing), p=shares / shares.sum()))]
 
 
-def error_of(example: Example, wrong: str) -> str:
-    """The type of a wrong reply's error: presence where it says nothing for something or the reverse, else as asked."""
+def error_of(example: Example, wrong: str, right: str = "") -> str:
+    """The type of a wrong reply's error.
+
+    Presence where it says nothing for something or the reverse; to an open question the type of the concepts in which
+    it differs from ``right`` (else the reference), if that is one; else as asked.
+    """
     absent = [normalise(text) in NOTHING for text in (example.answer, wrong)]
-    return "presence" if absent[0] != absent[1] else asked(example)
+    if absent[0] != absent[1]:
+        return "presence"
+    if closed_choices(example) is not None:
+        return asked(example)
+    ours, theirs = ({_said(one) for one in mentions(text)} for text in (right or example.answer, wrong))
+    kinds = {one[0] for one in ours ^ theirs}
+    turned = {one[:2] for one in ours - theirs} & {one[:2] for one in theirs - ours}
+    if not kinds:
+        return asked(example)
+    weigh = lexicon().consequence
+    return "presence" if turned and len(kinds) == 1 else max(sorted(kinds), key=lambda kind: weigh[kind])
+
+
+def _said(mention: Mention) -> tuple[str, str, str]:
+    return mention.concept.type, mention.concept.name, mention.polarity
 
 
 def is_wrong(example: Example, text: str, *, like: str) -> bool:
@@ -85,6 +105,12 @@ def is_wrong(example: Example, text: str, *, like: str) -> bool:
     if not closed and contains(text, example.answer):
         return False
     return Agreement().judge(example, text).value == 0.0
+
+
+def _decides(example: Example, text: str) -> bool:
+    """Whether a wrong text answers the question: one that asks to choose, with a choice."""
+    choices = closed_choices(example)
+    return choices is None or parse_closed(text, choices, example.question) is not None
 
 
 def alike_in_length(text: str, like: str) -> bool:
@@ -103,7 +129,9 @@ def _groups(example: Example, text: str, context: Context, rng: Rng, *, whole_se
         yield [_report(text, rng) for _ in range(REPORT_DRAWS)]
     lent = [] if example.answer_type == "report" else list(_donors(example, text, context))
     by_type: dict[str, list[Wrong]] = {}
-    for edit in preferred(text, example.kind) if normalise(text) not in NOTHING else ():
+    subject = {mention.concept.name for mention in mentions(example.question)}
+    found = preferred(text, example.kind) if normalise(text) not in NOTHING else ()
+    for edit in sorted(found, key=lambda edit: edit.concept in subject):
         by_type.setdefault(edit.type, []).append(Wrong(edit.text, edit.type, "rules"))
     nothing = [Wrong(donor, "presence", "donor") for donor in lent if normalise(donor) in NOTHING]
     for place, group in enumerate(by_type.values()):
@@ -171,10 +199,23 @@ def _fresh(edit: Edit, made: Iterable[Edit]) -> bool:
 
 
 def _donors(example: Example, text: str, context: Context) -> Iterator[str]:
-    ours = set(tokens(example.answer))
+    """Other examples' answers in the place of the reference, or instead of a text that is no sentence.
+
+    Under a question kind that means nothing ("other") only answers of the reference's lexicon types fit.
+    """
+    ours, kinds = set(tokens(example.answer)), _types(example.answer)
+    held = re.search(rf"(?<!\w){re.escape(example.answer.strip())}(?!\w)", text, re.IGNORECASE)
+    if held is None and len(text.split()) > len(example.answer.split()) + LENGTH_WORDS:
+        return
     for answer in context.donors.get(donor_key(example), ()):
-        if not ours & set(tokens(answer)) and not is_yes_no([answer]):
-            yield styled(answer, like=text)
+        fits = example.kind not in CATCH_ALL or (bool(kinds) and _types(answer) == kinds)
+        if fits and not ours & set(tokens(answer)) and not is_yes_no([answer]):
+            lent = styled(answer, like=held.group() if held else text)
+            yield text[: held.start()] + lent + text[held.end() :] if held else lent
+
+
+def _types(text: str) -> frozenset[str]:
+    return frozenset(mention.concept.type for mention in mentions(text))
 
 
 def targeted(text: str, error: str, rng: Rng) -> Wrong | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ from medpref import store
 from medpref.curation.builder import Builder
 from medpref.curation.card import leaks, write_card
 from medpref.curation.screens import Around
+from medpref.curation.sound import fault
 from medpref.schema import CLEAN, CORRUPT, Example, OwnReply, PreferencePair
 
 log = logging.getLogger(__name__)
 Row = dict[str, Any]
+NOTHING: Mapping[str, Any] = {}
 
 
 def finish(
@@ -26,19 +29,20 @@ def finish(
     examples: Sequence[Example],
     held_out: Sequence[Example],
     sampled: Sequence[OwnReply] = (),
-) -> dict[str, int]:
+    evidence: Mapping[str, Any] = NOTHING,
+) -> dict[str, float]:
     """Screen and reweigh the pairs among the rows, write the files (the card last: it says that all is there); counts.
 
-    Weights are put on a common scale within each builder, after its screens.
+    Weights are put on a common scale within each builder, after its screens. ``evidence`` is what its check found.
     """
     groups: dict[str, list[PreferencePair]] = {}
     for row in rows:
         if "pair" in row:
             groups.setdefault(row["builder"], []).append(PreferencePair.model_validate(row["pair"]))
     dropped = [row["dropped"] for row in rows if "dropped" in row]
+    kept: list[PreferencePair] = []
     by_name = {builder.name: builder for builder in builders}
     judge = Screening(by_name, examples, held_out)
-    kept: list[PreferencePair] = []
     for name, pairs in groups.items():
         passing, failing = judge.split(name, pairs)
         dropped += failing
@@ -50,10 +54,24 @@ def finish(
         store.write_lines(out / "replies.jsonl", sampled)
     store.write_lines(out / "pairs.jsonl", kept)
     store.write_lines(out / "dropped.jsonl", dropped)
-    counts = {"pairs": len(kept), "dropped": len(dropped), "corrupt_views": sum(CORRUPT in p.views for p in kept)}
-    counts |= {f"pairs/{name}": sum(p.provenance.get("builder") == name for p in kept) for name in groups}
-    write_card(out, key, counts, kept, dropped, examples=examples, held_out=held_out)
+    counts = _counts(kept, dropped, groups) | _seen(evidence)
+    write_card(out, key, counts, kept, dropped, examples=examples, held_out=held_out, evidence=evidence)
     return counts
+
+
+def _counts(kept: Sequence[PreferencePair], dropped: Sequence[Any], names: Iterable[str]) -> dict[str, float]:
+    """Pairs in all and of each builder, those with a corrupt view, and what was dropped."""
+    views = sum(CORRUPT in pair.views for pair in kept)
+    of = Counter(pair.provenance.get("builder") for pair in kept)
+    counts = {"pairs": len(kept), "dropped": len(dropped), "corrupt_views": views}
+    return {**counts, **{f"pairs/{name}": of[name] for name in names}}
+
+
+def _seen(evidence: Mapping[str, Any]) -> dict[str, float]:
+    """How many corrupt views the evidence check asked about, and the share that it kept."""
+    asked = sum(one["asked"] for one in evidence.values())
+    kept = sum(one["kept"] for one in evidence.values())
+    return {"evidence_asked": asked, "evidence_share": round(kept / asked, 4)} if asked else {}
 
 
 class Screening:
@@ -84,6 +102,9 @@ class Screening:
         if key in self.seen:
             return "duplicate", "the same question, images and replies as an earlier pair"
         around = Around(self.examples.get(pair.example), self.patients, self.images)
+        wrong = fault(pair, around.example)
+        if wrong is not None:
+            return "fault", wrong
         for screen in builder.screens if builder else ():
             reason = screen.reject(pair, around)
             if reason:

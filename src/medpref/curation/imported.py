@@ -17,6 +17,11 @@ NAME = "imported"
 Row = dict[str, Any]
 
 
+def maker_of(builders: Sequence[Builder]) -> Builder | None:
+    """The builder whose corrupt views imported pairs get: the first that makes them for pairs of two replies."""
+    return next((one for one in builders if one.corrupt is not None and REJECTED in one.replies), None)
+
+
 def adopt(
     imported: Sequence[PreferencePair],
     builders: Sequence[Builder],
@@ -32,7 +37,7 @@ def adopt(
     They get spans, and a corrupt view where some builder makes corrupt views for pairs of two replies and a region is
     found; without one they stay text pairs.
     """
-    maker = next((one for one in builders if one.corrupt is not None and REJECTED in one.replies), None)
+    maker = maker_of(builders)
     views = Views(out, root, prefix, maker.localize, maker.corrupt) if maker else None
     rows = []
     for pair in imported:

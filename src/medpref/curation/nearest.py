@@ -99,7 +99,7 @@ def search(
 ) -> list[list[tuple[int, float]]]:
     """The ``k`` nearest gallery rows of each query with their D, nearest first, ties by row; never a barred row."""
     asked, held = np.asarray(queries, dtype=np.int64), np.asarray(gallery, dtype=np.int64)
-    if chosen(index, where) == "faiss":
+    if chosen(index, where) == "faiss" and len(held):
         return _faiss(where, asked, held, k=k, barred=barred)
     found = []
     rows = taken(where, held)

@@ -40,12 +40,16 @@ def vocabulary_of(examples: Mapping[str, Example]) -> frozenset[str]:
 
 
 def facts_of(examples: Mapping[str, Example]) -> dict[str, tuple[Fact, ...]]:
-    """The distinct present facts of all examples by the finding's name in the lexicon, in a fixed order."""
+    """The distinct present facts of all examples by the finding's name in the lexicon, in a fixed order.
+
+    Of which image a fact is said is left out: the pool lends findings, not places.
+    """
     found: dict[str, set[Fact]] = {}
     for example in examples.values():
         for fact in example.facts:
             if fact.present:
-                found.setdefault(concept_of(fact.finding), set()).add(fact)
+                lent = fact if fact.image is None else fact.model_copy(update={"image": None})
+                found.setdefault(concept_of(fact.finding), set()).add(lent)
     return {name: tuple(sorted(facts, key=str)) for name, facts in sorted(found.items())}
 
 

@@ -1,7 +1,7 @@
 """KL between the policy's own distributions at two hidden states, with gradients through both.
 
 ``K = sum p (log p - log q)`` with ``p`` at the first row and ``q`` at the second: dK/dz_first = p (log p - log q - K),
-dK/dz_second = q - p. As in ``head.py``, each gradient with respect to a hidden state is kept, and backward scales rows.
+dK/dz_second = q - p. The same sweep and the same sums as the head's (``head.py``), the second row as the reference.
 """
 
 from __future__ import annotations
@@ -12,20 +12,35 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medpref.engine import counters
-from medpref.engine.head import accumulator, back, chunks, logits
+from medpref.engine.sums import Block, Sums
+from medpref.engine.sweep import differentiate, read
+from medpref.engine.tiles import accumulator, row_blocks
 
 
 @dataclass(frozen=True, eq=False)
 class Couples:
-    """Rows of the hidden states to compare, and the bytes that a chunk of rows x vocabulary may take."""
+    """Rows of the hidden states to compare, and the bytes that a tile of rows x columns may take."""
 
     first: Tensor
     second: Tensor
     chunk_bytes: int | None = None
 
-    def parts(self, weight: Tensor, item: int) -> list[slice]:
-        return chunks(len(self.first), weight, 6, item=item, limit=self.chunk_bytes)
+    def blocks(self, hidden: Tensor, weight: Tensor) -> list[tuple[slice, Block]]:
+        """The couples in blocks, and where each is."""
+        spans = row_blocks(len(self.first), weight, 3, item=accumulator(hidden.dtype).itemsize, limit=self.chunk_bytes)
+        return [(span, self._block(hidden, weight, span)) for span in spans]
+
+    def _block(self, hidden: Tensor, weight: Tensor, span: slice) -> Block:
+        nothing = self.first.new_zeros(0)
+        return Block(
+            policy=hidden[self.first[span]],
+            reference=hidden[self.second[span]],
+            squared=nothing,
+            edge_row=nothing,
+            edge_token=nothing,
+            weight=weight,
+            chunk_bytes=self.chunk_bytes,
+        )
 
 
 def cross_divergence(hidden: Tensor, weight: Tensor, couples: Couples) -> Tensor:
@@ -38,46 +53,44 @@ def cross_divergence(hidden: Tensor, weight: Tensor, couples: Couples) -> Tensor
 class _Cross(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, couples: Couples) -> Tensor:
-        keep, count = ctx.needs_input_grad[0], len(couples.first)
-        value = hidden.new_zeros(count, dtype=accumulator(hidden.dtype))
-        first, second = (value.new_zeros(count if keep else 0, hidden.shape[1]) for _ in range(2))
-        for part in couples.parts(weight, value.element_size()):
-            value[part], to_first, to_second = _compare(hidden, weight, couples, part)
-            if keep:
-                first[part], second[part] = back(to_first, weight), back(to_second, weight)
-        ctx.couples, ctx.train_weight = couples, ctx.needs_input_grad[1]
-        ctx.save_for_backward(hidden, weight, first, second)
+        hidden_wanted, ctx.train_weight = ctx.needs_input_grad[:2]
+        value = hidden.new_zeros(len(couples.first), dtype=accumulator(hidden.dtype))
+        ctx.sums = []
+        for part, block in couples.blocks(hidden.detach(), weight.detach()):
+            sums = read(block, keep=hidden_wanted and not ctx.train_weight)
+            value[part] = sums.reverse
+            ctx.sums.append((part, sums))
+        ctx.couples = couples
+        ctx.save_for_backward(hidden, weight, *(sums.moment for _, sums in ctx.sums))
         return value
 
     @staticmethod
     def backward(ctx: Any, *up: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, weight, first, second = ctx.saved_tensors
-        couples, grad, grad_weight = ctx.couples, None, None
-        if ctx.needs_input_grad[0]:
-            grad = torch.zeros_like(hidden, dtype=first.dtype)
-            grad.index_add_(0, couples.first, first * up[0][:, None])
-            grad.index_add_(0, couples.second, second * up[0][:, None])
-            grad = grad.to(hidden.dtype)
-        if ctx.train_weight:
-            grad_weight = _weight_gradient(hidden, weight, couples, up[0])
-        return grad, grad_weight, None
+        hidden, weight, *_ = ctx.saved_tensors
+        grad = torch.zeros_like(hidden, dtype=accumulator(hidden.dtype))
+        grad_weight = torch.zeros_like(weight, dtype=grad.dtype) if ctx.train_weight else None
+        for part, sums in ctx.sums:
+            rows = torch.cat((ctx.couples.first[part], ctx.couples.second[part]))
+            grad.index_add_(0, rows, _gradient(sums, up[0][part], grad_weight))
+        return (
+            grad.to(hidden.dtype) if ctx.needs_input_grad[0] else None,
+            None if grad_weight is None else grad_weight.to(weight.dtype),
+            None,
+        )
 
 
-def _compare(hidden: Tensor, weight: Tensor, couples: Couples, part: slice) -> tuple[Tensor, Tensor, Tensor]:
-    """The KL of each couple, and its gradients with respect to the first and the second logits."""
-    log_p = logits(hidden[couples.first[part]], weight).log_softmax(-1)
-    log_q = logits(hidden[couples.second[part]], weight).log_softmax(-1)
-    p, gap = log_p.exp(), log_p - log_q
-    value = (p * gap).sum(-1)
-    return value, p * gap.sub_(value[:, None]), log_q.exp_().sub_(p)
+def _gradient(sums: Sums, up: Tensor, grad_weight: Tensor | None) -> Tensor:
+    """The gradients of the first rows, then of the second."""
+    block, nothing = sums.block, up[:0]
+    mix = sums.mix(nothing, torch.zeros_like(up), up, nothing)
+    p, q, _, _ = sums.total.split(block.sizes)
+    to_second = (up / q)[:, None], (up / p)[:, None]
 
+    def both(weights: Tensor) -> Tensor:
+        of_p, of_q, _, _ = weights.split(block.sizes)
+        return torch.cat((sums.fold(weights, mix), of_q * to_second[0] - of_p * to_second[1]))
 
-def _weight_gradient(hidden: Tensor, weight: Tensor, couples: Couples, up: Tensor) -> Tensor:
-    to = accumulator(hidden.dtype)
-    total = torch.zeros(weight.shape, dtype=to, device=weight.device)
-    for part in couples.parts(weight, total.element_size()):
-        _, to_first, to_second = _compare(hidden, weight, couples, part)
-        counters.add(head_products=2 * len(to_first))
-        total.addmm_(to_first.mul_(up[part, None]).t(), hidden[couples.first[part]].to(to))
-        total.addmm_(to_second.mul_(up[part, None]).t(), hidden[couples.second[part]].to(to))
-    return total.to(weight.dtype)
+    if grad_weight is None:
+        return both(sums.moment)
+    hidden = torch.cat((block.policy, block.reference))
+    return differentiate(sums, hidden, to_logits=both, edge=nothing, to_weight=grad_weight)

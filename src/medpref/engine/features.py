@@ -18,6 +18,7 @@ from torch import Tensor
 from medpref.store import digest
 
 Study = tuple[str, ...]
+FEATURES = "features"
 PLACE = ("_name_or_path", "transformers_version")
 
 

@@ -14,10 +14,11 @@ from medpref.engine.cross import Couples, cross_divergence
 from medpref.engine.edges import Edges, find_edges, join_rows
 from medpref.engine.encode import EncodedBranch, EncodedPair, required_branches
 from medpref.engine.forward import head_weight, hidden_states, plan_for
-from medpref.engine.head import Ask, HeadOutput, accumulator, read_head
+from medpref.engine.head import Ask, HeadOutput, read_head
 from medpref.engine.images import ImageStore
 from medpref.engine.layout import Plan
 from medpref.engine.reference import ReferenceCache, ReferenceLine, read_online
+from medpref.engine.tiles import accumulator
 from medpref.engine.trie import Array
 from medpref.errors import ModelError, RecipeError
 from medpref.models.policy import Policy

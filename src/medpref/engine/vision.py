@@ -45,9 +45,9 @@ class Vision:
         device = self.policy.base.device
         tower, projector = (self._live(prefixes) for prefixes in self._sides())
         if not tower and not projector:
-            return torch.cat([self._once(study, "features").to(device) for study in studies])
+            return torch.cat([kept.to(device) for kept in self._kept(studies, "features")])
         if not tower and self._can_split(studies[0]):
-            return self._project([self._once(study, "towered").to(device) for study in studies])
+            return self._project([kept.to(device) for kept in self._kept(studies, "towered")])
         return self._together(studies)
 
     def _sides(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -86,9 +86,13 @@ class Vision:
             self._keys[kind] = (stamp, digest(made_of))
         return self._keys[kind][1]
 
-    def _once(self, study: Study, kind: str) -> Tensor:
-        """``features``, or what the projector reads (``towered``): from memory, from disk, or computed."""
+    def _kept(self, studies: Sequence[Study], kind: str) -> list[Tensor]:
+        """``features``, or what the projector reads (``towered``), of each study."""
         key = self._key(kind)
+        return [self._once(study, kind, key) for study in studies]
+
+    def _once(self, study: Study, kind: str, key: str) -> Tensor:
+        """From memory, from disk, or computed."""
         held = self._held.get((key, *study))
         if held is None:
             found = self._files.read(key, study) if self._files is not None else None

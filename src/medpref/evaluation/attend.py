@@ -1,9 +1,18 @@
-"""Attention curves of a policy: ratio, KL and JS against the boxes, layer by layer; see ``attention.py``."""
+"""Where a policy looks: attention of the prompt's end to the image, and the gradient of a reply's log-probability.
+
+Attention rows and curves follow the FiRe-MPO protocol (see ``attention.py``). Maps are for a reader's eye: attention
+relative to a generic question, mean over the layers, each of mean 1; saliency is the absolute gradient of the given
+reply's log-probability with respect to the image's values (Simonyan et al. 2013, arXiv:1312.6034), summed over the
+pixels of each image token.
+
+Knows: a policy and its image tokens. Does not know: intervals, files, or which questions are asked.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,67 +21,97 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medpref.evaluation.attention import Focus, focus, relative, touched
-from medpref.evaluation.interval import interval
-from medpref.evaluation.metrics import UNIT
+from medpref.evaluation.attention import Map, focus, layer_curve, layer_rows, relative, touched
 from medpref.imaging.decode import read_image
 from medpref.models.policy import Policy
 from medpref.progress import track
-from medpref.schema import Example
-from medpref.seeds import generator
+from medpref.schema import Example, VerdictRow
 
 GENERIC = "Describe the image."
+PIXELS, GRID = "pixel_values", "image_grid_thw"
 
 
 def attention_curve(policy: Policy, examples: Sequence[Example], *, root: Path, seed: int) -> list[dict[str, Any]]:
-    """Per layer: mean ratio, KL and JS with intervals, over single-image examples with regions.
+    """Per layer: mean ratio, KL and JS with intervals, over single-image examples with regions."""
+    rows = [row for held in attention_rows(policy, list(track(examples, "attention")), root=root) for row in held]
+    return layer_curve(rows, seed=seed)
 
-    Examples whose image tokens form no grid are skipped. Attention is computed eagerly; the model is put back after.
+
+def attention_rows(policy: Policy, examples: Sequence[Example], *, root: Path) -> list[list[VerdictRow]]:
+    """Each example's rows ``attention_ratio``, ``attention_kl`` and ``attention_js``, in the examples' order.
+
+    An example without regions, with several images, or whose image tokens form no grid over the whole image has none.
     """
-    held: list[tuple[str, list[Focus]]] = []
-    base = policy.base
-    before = base.config._attn_implementation
-    base.set_attn_implementation("eager")
-    try:
-        for example in track([one for one in examples if one.regions and len(one.images) == 1], "attention"):
-            layers = _layers(policy, example, root)
-            if layers is not None:
-                held.append((example.patient, layers))
-    finally:
-        base.set_attn_implementation(before)
-    return _summary(held, seed=seed)
+    with eager(policy):
+        return [_rows(policy, example, root) for example in examples]
 
 
-def _summary(held: Sequence[tuple[str, list[Focus]]], *, seed: int) -> list[dict[str, Any]]:
-    found = []
-    patients = [patient for patient, _ in held]
-    for layer in range(len(held[0][1]) if held else 0):
-        for name in Focus._fields:
-            values = [[getattr(layers[layer], name), 1.0] for _, layers in held]
-            bounds = UNIT if name == "js" else (None, None)
-            rng = generator(seed, "attention", name, str(layer))
-            estimate = interval(values, patients, rng=rng, bounds=bounds)
-            if estimate is not None:
-                found.append({"layer": layer, "metric": f"attention_{name}", **estimate._asdict()})
-    return found
-
-
-def _layers(policy: Policy, example: Example, root: Path) -> list[Focus] | None:
+def _rows(policy: Policy, example: Example, root: Path) -> list[VerdictRow]:
+    held = relative_maps(policy, example, root=root) if example.regions else None
+    if held is None:
+        return []
     image = read_image(example.images[0].locate(root))
-    pixels = policy.pixels([image])
+    inside = touched(example.regions, size=(image.height, image.width), grid=held.shape[1:])
+    found = [one for one in (focus(layer, inside) for layer in held) if one is not None]
+    return layer_rows(example, found) if len(found) == len(held) else []
+
+
+def relative_maps(policy: Policy, example: Example, *, root: Path) -> Map | None:
+    """[layer, row, column]: attention under the question over that under a generic one; None where there is no grid."""
+    if len(example.images) != 1:
+        return None
+    pixels = policy.pixels([read_image(example.images[0].locate(root))])
     asked, generic = (attend(policy, question, pixels) for question in (example.question, GENERIC))
-    grid = grid_of(policy, pixels, asked.shape[1])
+    grid = grid_of(policy, pixels, asked.shape[1], shape=_shape(example, root))
+    return None if grid is None else relative(asked, generic).reshape(len(asked), *grid)
+
+
+def attention_map(policy: Policy, example: Example, *, root: Path) -> Map | None:
+    """[row, column]: relative attention, each layer divided by its mean, mean over layers; None without a grid."""
+    with eager(policy):
+        held = relative_maps(policy, example, root=root)
+    return None if held is None else (held / held.mean(axis=(1, 2), keepdims=True)).mean(axis=0)
+
+
+def saliency_map(policy: Policy, example: Example, reply: str, *, root: Path) -> Map | None:
+    """[row, column]: sum of |d log p(reply) / d value| over each image token's values; None without a grid."""
+    if len(example.images) != 1 or not reply.strip():
+        return None
+    pixels = policy.pixels([read_image(example.images[0].locate(root))])
+    prompt = policy.prompt_ids(example.question, pixels)
+    image_token = policy.family.image_token_id(policy.base)
+    grid = grid_of(policy, pixels, prompt.count(image_token), shape=_shape(example, root))
     if grid is None:
         return None
-    inside = touched(example.regions, size=(image.height, image.width), grid=grid)
-    maps = relative(asked, generic).reshape(len(asked), *grid)
-    found = [focus(one, inside) for one in maps]
-    return [one for one in found if one is not None] if all(found) else None
+    values = pixels[PIXELS].to(policy.base.device).detach().requires_grad_()
+    (slope,) = torch.autograd.grad(reply_log_prob(policy, prompt, reply, {**pixels, PIXELS: values}), values)
+    return _by_token(slope.abs().double().cpu(), grid)
+
+
+def reply_log_prob(policy: Policy, prompt: Sequence[int], reply: str, pixels: Mapping[str, Tensor]) -> Tensor:
+    """Log p of a whole reply (end token included) by one plain forward; differentiable in ``pixels``."""
+    base = policy.base
+    said, _ = policy.reply_ids(reply)
+    ids = torch.tensor([[*prompt, *said]], device=base.device)
+    placed = {name: value.to(base.device) for name, value in pixels.items()}
+    logits = base(input_ids=ids, attention_mask=torch.ones_like(ids), **placed, use_cache=False).logits[0]
+    log_probs = logits[len(prompt) - 1 : -1].float().log_softmax(dim=-1)
+    return log_probs.gather(1, ids[0, len(prompt) :, None]).sum()
+
+
+def _by_token(slope: Tensor, grid: tuple[int, int]) -> Map:
+    """Summed over each token's pixels: an image [1, channel, height, width], or its patches in order [patch, value]."""
+    if slope.dim() == 4:
+        pooled = torch.nn.functional.adaptive_avg_pool2d(slope.sum(dim=1, keepdim=True), grid)
+        found: Map = pooled[0, 0].numpy()
+        return found
+    tokens: Map = slope.reshape(grid[0] * grid[1], -1).sum(dim=1).reshape(*grid).numpy()
+    return tokens
 
 
 @torch.no_grad()
 def attend(policy: Policy, question: str, pixels: Mapping[str, Tensor]) -> NDArray[np.float64]:
-    """[layer, image token]: the last prompt token's attention to the image tokens, mean over heads."""
+    """[layer, image token]: the last prompt token's attention to the image tokens, mean over heads (read eagerly)."""
     base = policy.base
     ids = torch.tensor([policy.prompt_ids(question, pixels)], device=base.device)
     placed = {name: value.to(base.device) for name, value in pixels.items()}
@@ -82,12 +121,37 @@ def attend(policy: Policy, question: str, pixels: Mapping[str, Tensor]) -> NDArr
     return torch.stack(rows).double().numpy()
 
 
-def grid_of(policy: Policy, pixels: Mapping[str, Tensor], tokens: int) -> tuple[int, int] | None:
-    """Rows and columns of one image's tokens; None where they form no grid (tiles, added newlines)."""
-    sizes = pixels.get("image_grid_thw")
+@contextlib.contextmanager
+def eager(policy: Policy) -> Iterator[None]:
+    """Attention computed step by step, so that it can be read; the model is put back after."""
+    before = policy.base.config._attn_implementation
+    policy.base.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        policy.base.set_attn_implementation(before)
+
+
+def grid_of(
+    policy: Policy, pixels: Mapping[str, Tensor], tokens: int, *, shape: tuple[int, int]
+) -> tuple[int, int] | None:
+    """Rows and columns of one image's tokens, for an image of ``shape`` (height, width).
+
+    None where they form no grid over the whole image: several tiles, added newlines, a crop of the middle.
+    """
+    sizes, processor = pixels.get(GRID), policy.processor.image_processor
     if sizes is not None:
-        merge = int(getattr(policy.processor.image_processor, "merge_size", 1))
+        merge = int(getattr(processor, "merge_size", 1))
         rows, columns = int(sizes[0, 1]) // merge, int(sizes[0, 2]) // merge
     else:
+        if pixels[PIXELS].dim() != 4 or len(pixels[PIXELS]) != 1:
+            return None
+        if getattr(processor, "do_center_crop", False) and shape[0] != shape[1]:
+            return None
         rows = columns = math.isqrt(tokens)
     return (rows, columns) if rows * columns == tokens else None
+
+
+def _shape(example: Example, root: Path) -> tuple[int, int]:
+    image = read_image(example.images[0].locate(root))
+    return image.height, image.width

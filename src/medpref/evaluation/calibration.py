@@ -73,6 +73,15 @@ def risk_coverage_area(sums: Array) -> Array:
     return divide((items * risk).sum(axis=-1), items.sum(axis=-1))
 
 
+def risk_at(sums: Array, coverage: float) -> Array:
+    """The error among the most confident: the fewest whole levels of confidence that make up ``coverage`` of all."""
+    right, wrong = (part[..., ::-1] for part in np.split(sums, 2, axis=-1))
+    taken = np.cumsum(right + wrong, axis=-1)
+    place = (taken < coverage * taken[..., -1:] * (1 - 1e-12)).sum(axis=-1, keepdims=True)
+    above, below = (np.take_along_axis(part, place, axis=-1)[..., 0] for part in (np.cumsum(wrong, axis=-1), taken))
+    return divide(above, below)
+
+
 def risk_coverage(rows: Sequence[VerdictRow]) -> list[tuple[float, float]]:
     """(coverage, risk) points of the curve, from the most confident answer to all of them."""
     sums = by_confidence([row for row in rows if has_confidence(row)]).sum(axis=0)

@@ -7,7 +7,6 @@ lacks, in the same batches, and ends with the same bytes.
 from __future__ import annotations
 
 import functools
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,21 +14,29 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from medpref import store
 from medpref.evaluation.alarms import alarms
+from medpref.evaluation.attention import layer_curve
+from medpref.evaluation.drift import chosen_drift
 from medpref.evaluation.entailment import fact_rows
 from medpref.evaluation.estimate import estimates
 from medpref.evaluation.findings import report_rows
+from medpref.evaluation.overlay import FILE as MAPS
+from medpref.evaluation.overlay import Draw, overlays, wrong_cases
 from medpref.evaluation.probe import Read, probe_all, probe_pair
+from medpref.evaluation.robustness import CURVES, ROWS, robustness
 from medpref.evaluation.text import text_rows
 from medpref.evaluation.views import ProbeImages, wrong_images
 from medpref.evaluation.vqa import answer_rows, constant_answers, row_of
 from medpref.imaging.decode import read_image
 from medpref.progress import track
+from medpref.recipe import Evaluation
 from medpref.schema import Example, OwnReply, Verdict, VerdictRow
 
 if TYPE_CHECKING:
     from medpref.models.policy import Policy
 
 Answer = Callable[[Sequence[Example]], list[OwnReply]]
+ATTENTION = "attention.json"
+PLAIN = Evaluation()
 CHUNK = 64
 MAX_NEW_TOKENS = 96
 
@@ -51,10 +58,14 @@ def evaluate(
     synthetic: bool,
     max_new_tokens: int = MAX_NEW_TOKENS,
     judges: Mapping[str, Judge] | None = None,
+    steps: Sequence[Mapping[str, Any]] = (),
+    settings: Evaluation = PLAIN,
 ) -> dict[str, int]:
     """Write replies.jsonl, verdicts.jsonl and estimates.json into ``out``; returns counts. Resumes from its journal.
 
     Each of ``judges`` (name to judge) adds the metric ``judge_NAME``; a reply that it does not judge counts nowhere.
+    ``steps`` are the rows that training logged, for the alarm of a falling chosen log-probability. ``settings`` switch
+    on what costs more: robustness.json and robustness.jsonl; attention.json, maps.json and rows of attention.
     """
     from medpref.evaluation.read import engine_reader
 
@@ -66,9 +77,15 @@ def evaluate(
         seed=seed,
         synthetic=synthetic,
         judges=judges or {},
+        steps=tuple(steps),
     )
+    counts = {}
+    if settings.robustness:
+        degraded = engine_reader(policy, plan.root, cache=None)
+        counts["degraded"] = withstand(plan, degraded, limit=settings.robustness_limit)
     answer = policy_answers(policy, plan.root, max_new_tokens=max_new_tokens, seed=seed)
-    return carry_out(plan, answer=answer, read=engine_reader(policy, plan.root))
+    look = policy_look(policy, plan.root) if settings.attention else None
+    return carry_out(plan, answer=answer, read=engine_reader(policy, plan.root), look=look) | counts
 
 
 @dataclass(frozen=True)
@@ -82,31 +99,47 @@ class Plan:
     seed: int
     synthetic: bool
     judges: Mapping[str, Judge] = field(default_factory=dict)
+    steps: tuple[Mapping[str, Any], ...] = ()
 
 
-def carry_out(plan: Plan, *, answer: Answer, read: Read) -> dict[str, int]:
+@dataclass(frozen=True)
+class Look:
+    """A model's attention: the rows of some examples, and maps of one example and its reply by kind."""
+
+    rows: Callable[[Sequence[Example]], list[list[VerdictRow]]]
+    draws: Mapping[str, Draw]
+
+
+def carry_out(plan: Plan, *, answer: Answer, read: Read, look: Look | None = None) -> dict[str, int]:
     """The stage with any model behind ``answer`` (examples to replies) and ``read`` (pairs to log-probabilities)."""
+    counts = {}
     with store.Journal(plan.out / "journal.jsonl") as journal:
         replies = _replies(plan, journal, answer)
+        texts = {name: reply.text for name, reply in replies.items()}
         probed = _probed(plan, journal, read)
         judged = _judged(plan, journal, replies)
-    rows = verdicts(plan, {name: reply.text for name, reply in replies.items()}, probed) + judged
+        rows = verdicts(plan, texts, probed) + judged
+        if look is not None:
+            seen = _seen(plan, journal, look)
+            counts["maps"] = _mapped(plan, journal, look, rows=rows, texts=texts)
+            store.write_json(plan.out / ATTENTION, layer_curve(seen, seed=plan.seed))
+            rows += seen
     store.write_lines(plan.out / "replies.jsonl", [replies[example.id] for example in plan.examples])
     store.write_lines(plan.out / "verdicts.jsonl", rows)
-    texts = {name: reply.text for name, reply in replies.items()}
     measured = estimates(rows, seed=plan.seed)
+    signs = [
+        *chosen_drift(plan.steps),
+        *alarms(plan.examples, texts, plan.train, rows, synthetic=plan.synthetic),
+    ]
     found = {
         "model": plan.out.name.removesuffix(".partial"),
         "synthetic": plan.synthetic,
         "estimates": measured,
-        "alarms": [
-            alarm._asdict() for alarm in alarms(plan.examples, texts, plan.train, rows, synthetic=plan.synthetic)
-        ],
+        "alarms": [alarm._asdict() for alarm in signs],
     }
     store.write_json(plan.out / "estimates.json", found)
-    shutil.rmtree(plan.out / "probe", ignore_errors=True)
     (plan.out / "journal.jsonl").unlink()
-    return {"questions": len(plan.examples), "verdicts": len(rows), "estimates": len(measured)}
+    return {"questions": len(plan.examples), "verdicts": len(rows), "estimates": len(measured)} | counts
 
 
 def verdicts(plan: Plan, replies: Mapping[str, str], probed: Mapping[str, Sequence[VerdictRow]]) -> list[VerdictRow]:
@@ -162,7 +195,7 @@ def _replies(plan: Plan, journal: store.Journal, answer: Answer) -> dict[str, Ow
 
 
 def _probed(plan: Plan, journal: store.Journal, read: Read) -> dict[str, list[VerdictRow]]:
-    images = ProbeImages(plan.out / "probe", root=plan.root, seed=plan.seed)
+    images = ProbeImages(plan.root / store.CACHE / "probe", root=plan.root, seed=plan.seed)
     wrong = wrong_images(plan.examples, seed=plan.seed)
 
     def work(chunk: Sequence[Example]) -> list[Any]:
@@ -183,6 +216,42 @@ def _judged(plan: Plan, journal: store.Journal, replies: Mapping[str, OwnReply])
             value, reason, evidence = journal.get(f"judge/{name}/{example.id}", work)
             rows.append(row_of(example, f"judge_{name}", value, reason=reason, evidence=dict(evidence)))
     return rows
+
+
+def _seen(plan: Plan, journal: store.Journal, look: Look) -> list[VerdictRow]:
+    def work(chunk: Sequence[Example]) -> list[Any]:
+        return [[row.model_dump(mode="json") for row in held] for held in look.rows(chunk)]
+
+    values = track(_by_chunk(plan.examples, journal, "attention", work), "attention", total=len(plan.examples))
+    return [VerdictRow.model_validate(row) for held in values for row in held]
+
+
+def _mapped(plan: Plan, journal: store.Journal, look: Look, *, rows: list[VerdictRow], texts: Mapping[str, str]) -> int:
+    cases = wrong_cases(plan.examples, rows, seed=plan.seed)
+    found = overlays(list(track(cases, "maps")), texts, look.draws, journal=journal)
+    store.write_json(plan.out / MAPS, found)
+    return len(found)
+
+
+def withstand(plan: Plan, read: Read, *, limit: int) -> int:
+    """How many questions were read with degraded images; what an earlier attempt finished is not read again."""
+    held = plan.out / ROWS
+    if not (plan.out / CURVES).exists():
+        robustness(plan.examples, plan.out, root=plan.root, read=read, seed=plan.seed, limit=limit)
+    return len({row["example"] for _, row in store.iter_lines(held)})
+
+
+def policy_look(policy: Policy, root: Path) -> Look:
+    """The attention of a policy, and its maps: attention, and saliency of the reply that it gave."""
+    from medpref.evaluation.attend import attention_map, attention_rows, saliency_map
+
+    return Look(
+        rows=lambda examples: attention_rows(policy, examples, root=root),
+        draws={
+            "attention": lambda example, reply: attention_map(policy, example, root=root),
+            "saliency": lambda example, reply: saliency_map(policy, example, reply, root=root),
+        },
+    )
 
 
 def chunks(examples: Sequence[Example]) -> list[list[Example]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from medpref.engine.encode import encode_pair
+from medpref.engine.features import FEATURES
 from medpref.engine.images import ImageStore
 from medpref.engine.pack import pack
 from medpref.engine.score import score
@@ -15,13 +16,17 @@ from medpref.evaluation.probe import Read
 from medpref.models.policy import Policy
 from medpref.objectives.scores import Needs
 from medpref.schema import Branch, PreferencePair
+from medpref.store import CACHE
 
 MAX_TOKENS = 16384
 
 
-def engine_reader(policy: Policy, root: Path) -> Read:
-    """A reader of pairs: log p of each branch's whole reply (end token included), nats; no gradients."""
-    images = ImageStore(policy)
+def engine_reader(policy: Policy, root: Path, *, cache: str | None = CACHE) -> Read:
+    """A reader of pairs: log p of each branch's whole reply (end token included), nats; no gradients.
+
+    Features of images are kept in the folder ``cache`` of the run; None keeps them in memory, a bounded number of them.
+    """
+    images = ImageStore(policy, cache=root / cache / FEATURES if cache else None)
 
     @torch.no_grad()
     def read(pairs: Sequence[PreferencePair]) -> list[dict[Branch, float]]:

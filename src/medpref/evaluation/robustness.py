@@ -1,14 +1,18 @@
-"""Robustness curves: forced-choice accuracy of closed questions as the image degrades, way by way, step by step."""
+"""Robustness curves: forced-choice accuracy of closed questions as the image degrades, way by way, step by step.
+
+Step 0 is the image as it is; the way ``all`` is the mean over the ways.
+"""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from medpref import store
 from medpref.evaluation.degrade import DEGRADATIONS, SEVERITIES, degrade
-from medpref.evaluation.interval import interval, ratio
+from medpref.evaluation.interval import interval
 from medpref.evaluation.metrics import UNIT, mean_of
 from medpref.evaluation.probe import Read, decide, probe_pair
 from medpref.evaluation.views import Views
@@ -19,6 +23,9 @@ from medpref.schema import CHOSEN, CLEAN, Branch, Example, ImageRef, PreferenceP
 from medpref.seeds import generator
 
 CHUNK = 16
+JOURNAL, ROWS, CURVES = "robustness.journal.jsonl", "robustness.jsonl", "robustness.json"
+ALL = "all"
+Step = tuple[str, int]
 
 
 def robustness(
@@ -30,15 +37,17 @@ def robustness(
     seed: int,
     names: Iterable[str] = tuple(DEGRADATIONS),
     severities: Sequence[int] = SEVERITIES,
+    limit: int | None = None,
 ) -> list[dict[str, Any]]:
     """Write robustness.jsonl (rows) and robustness.json (curves) into ``out``; returns the curves.
 
-    Resumes from its journal, chunk by chunk; degraded images lie under ``out`` only while they are read.
+    At most ``limit`` questions are read (``asked_of``). Resumes from its journal, chunk by chunk; degraded images lie
+    under ``out`` only while they are read.
     """
-    asked = [example for example in examples if example.answer_type == "closed" and choices_of(example)]
+    asked = asked_of(examples, limit=limit, seed=seed)
     steps = [(name, severity) for name in names for severity in severities]
     rows: list[VerdictRow] = []
-    with store.Journal(Path(out) / "robustness.journal") as journal:
+    with store.Journal(Path(out) / JOURNAL) as journal:
         for start in track(range(0, len(asked), CHUNK), "robustness"):
             chunk = asked[start : start + CHUNK]
             key = store.digest([[example.id for example in chunk], steps])
@@ -46,26 +55,50 @@ def robustness(
                 found = _rows(chunk, Path(out), root=root, read=read, seed=seed, steps=steps)
                 journal.put(key, [row.model_dump(mode="json") for row in found])
             rows += [VerdictRow.model_validate(row) for row in journal.done[key]]
-    store.write_lines(Path(out) / "robustness.jsonl", rows)
+    store.write_lines(Path(out) / ROWS, rows)
     found_curves = curves(rows, seed=seed)
-    store.write_json(Path(out) / "robustness.json", found_curves)
-    (Path(out) / "robustness.journal").unlink()
+    store.write_json(Path(out) / CURVES, found_curves)
+    (Path(out) / JOURNAL).unlink()
+    shutil.rmtree(Path(out) / "blobs", ignore_errors=True)
     return found_curves
+
+
+def asked_of(examples: Sequence[Example], *, limit: int | None, seed: int) -> list[Example]:
+    """The closed questions whose choices are known, at most ``limit``: whole patients in a seeded order."""
+    held = [example for example in examples if example.answer_type == "closed" and choices_of(example)]
+    if limit is None or len(held) <= limit:
+        return held
+    patients = sorted({example.patient for example in held})
+    generator(seed, "robustness", "patients").shuffle(patients)
+    kept: set[str] = set()
+    count = 0
+    for patient in patients:
+        size = sum(example.patient == patient for example in held)
+        if kept and count + size > limit:
+            break
+        kept.add(patient)
+        count += size
+    return [example for example in held if example.patient in kept]
 
 
 def curves(rows: Sequence[VerdictRow], *, seed: int) -> list[dict[str, Any]]:
     """(degradation, severity) -> accuracy with its interval, and the paired loss against severity 0 with its own."""
-    groups: dict[tuple[str, int], list[VerdictRow]] = {}
+    groups: dict[Step, list[VerdictRow]] = {}
     for row in rows:
-        groups.setdefault((row.evidence["degradation"], int(row.evidence["severity"])), []).append(row)
+        name, severity = row.evidence["degradation"], int(row.evidence["severity"])
+        clean = row.model_copy(update={"value": float(row.evidence["clean"])})
+        for way in (name, ALL):
+            groups.setdefault((way, severity), []).append(row)
+        groups.setdefault((name, 0), []).append(clean)
+        groups.setdefault((ALL, 0), []).append(clean)
     found = []
-    for (name, severity), held in sorted(groups.items()):
+    for (name, severity), every in sorted(groups.items()):
+        held = every if severity else list({row.example: row for row in every}.values())
         clusters = [row.patient for row in held]
-        for metric, part in (("accuracy", held), ("loss", [_loss(row) for row in held])):
+        for metric, part in (("accuracy", held), ("loss", [_loss(row) for row in held] if severity else [])):
             rng = generator(seed, "robustness", metric, name, str(severity))
             bounds = UNIT if metric == "accuracy" else (-1.0, 1.0)
-            values = mean_of(metric).features(part)
-            estimate = interval(values, clusters, rng=rng, combine=ratio, bounds=bounds)
+            estimate = interval(mean_of(metric).features(part), clusters, rng=rng, bounds=bounds) if part else None
             if estimate is not None:
                 found.append({"degradation": name, "severity": severity, "metric": metric, **estimate._asdict()})
     return found
@@ -77,7 +110,7 @@ def _loss(row: VerdictRow) -> VerdictRow:
 
 
 def _rows(
-    chunk: Sequence[Example], out: Path, *, root: Path, read: Read, seed: int, steps: Sequence[tuple[str, int]]
+    chunk: Sequence[Example], out: Path, *, root: Path, read: Read, seed: int, steps: Sequence[Step]
 ) -> list[VerdictRow]:
     pairs = [probe_pair(example, _views(example, out, root=root, seed=seed, steps=steps)) for example in chunk]
     found = []
@@ -99,7 +132,7 @@ def _right(pair: PreferencePair, view: str, log_probs: dict[Branch, float]) -> f
     return float(decide(pair, view, log_probs)[0] == pair.replies[CHOSEN].text)
 
 
-def _views(example: Example, out: Path, *, root: Path, seed: int, steps: Sequence[tuple[str, int]]) -> Views:
+def _views(example: Example, out: Path, *, root: Path, seed: int, steps: Sequence[Step]) -> Views:
     pixels = [(image.sha256, read_array(image.locate(root))) for image in example.images]
     views: Views = {CLEAN: example.images}
     for name, severity in steps:

@@ -22,7 +22,7 @@ from medpref.imaging.regions import dilate, matched_background, region_array, re
 from medpref.registry import CORRUPTIONS
 from medpref.schema import CLEAN, Example, ImageRef
 from medpref.seeds import generator
-from medpref.store import digest, put_blob
+from medpref.store import digest, file_digest, write_bytes
 
 LESION, BACKGROUND = "lesion_hidden", "background_hidden"
 COUNTERFACTUAL, BLIND, WRONG = "counterfactual", "blind", "wrong"
@@ -32,10 +32,14 @@ HIDE: Mapping[str, Any] = {"kind": "inpaint"}
 MARGIN_PX = 2
 GREY = 128
 ALIKE = 0.25
+MADE = 1
 
 
 class ProbeImages:
-    """Writes the probe's images under ``folder`` and says where they are; ``root`` is where examples' paths start."""
+    """Writes the probe's images under ``folder`` and says where they are; ``root`` is where examples' paths start.
+
+    An image is named by what it shows and how it was made, so that all models of a run are shown the same files.
+    """
 
     def __init__(self, folder: Path, *, root: Path, seed: int, hide: Mapping[str, Any] = HIDE) -> None:
         self.folder, self.root, self.seed = Path(folder), Path(root), seed
@@ -69,15 +73,17 @@ class ProbeImages:
         pixels = self._read(image)
         inside = dilate(region_array(regions, *pixels.shape[:2]), MARGIN_PX)
         name = f"{image.sha256}/{digest(inside.tobytes())}"
-        rng = generator(self.seed, "probe background", name)
         try:
-            elsewhere = matched_background(inside, rng, image=pixels, alike=ALIKE)
+            background = self._once(
+                ("background", name), lambda: self._cover(pixels, self._elsewhere(pixels, inside, name), name)
+            )
         except DataError:
             return None
-        return (
-            self._once(("lesion", name), lambda: self._cover(pixels, inside, name)),
-            self._once(("background", name), lambda: self._cover(pixels, elsewhere, name)),
-        )
+        return self._once(("lesion", name), lambda: self._cover(pixels, inside, name)), background
+
+    def _elsewhere(self, pixels: Pixels, inside: NDArray[np.bool_], name: str) -> NDArray[np.bool_]:
+        rng = generator(self.seed, "probe background", name)
+        return matched_background(inside, rng, image=pixels, alike=ALIKE)
 
     def _cover(self, pixels: Pixels, inside: NDArray[np.bool_], name: str) -> Pixels:
         rng = generator(self.seed, "probe hide", name)
@@ -88,8 +94,10 @@ class ProbeImages:
     def _once(self, key: tuple[str, ...], make: Callable[[], Pixels]) -> ImageRef:
         held = self._made.get(key)
         if held is None:
-            name = put_blob(self.folder, encode_png(make()), ".png")
-            held = ImageRef(path=str((self.folder / name).resolve()), sha256=Path(name).stem)
+            path = self.folder / f"{digest([MADE, self.seed, self._hide, *key])}.png"
+            if not path.exists():
+                write_bytes(path, encode_png(make()))
+            held = ImageRef(path=str(path.resolve()), sha256=file_digest(path))
             self._made[key] = held
         return held
 

@@ -2,7 +2,6 @@
 
 from medpref.judging import (  # noqa: F401  (each registers its components)
     agreement,
-    chat,
     chat_relevance,
     confidence,
     exact,

@@ -12,10 +12,10 @@ def _any(*patterns: str) -> re.Pattern[str]:
 _DEGREE = r"(?:mild|mildly|moderate|severe|small|large|tiny|patchy|minimal|marked|subtle|new)"
 _SEEN = (
     r"(?:seen|present|identified|visible|noted|evident|visuali[sz]ed|demonstrated|observed|apparent|detected|found"
-    r"|appreciated)"
+    r"|appreciated|obvious|in\s+place)"
 )
 
-SENTENCE = re.compile(r"[.!?;:\n]+(?=\s|$)")
+SENTENCE = re.compile(r"(?<!\bvs)(?<!\b[eE]\.g)(?<!\b[iI]\.e)(?<!\b[Dd]r)(?<!\bapprox)[.!?;:\n]+(?=\s|$)")
 BREAK = _any(
     r"\b(?=(?:but|however|although|though|except|aside from|apart from|while|whereas|yet)\b)",
     r"(?:,|\band)\s+(?=(?:the|there|a|an|with|is|are)\b)",
@@ -29,6 +29,7 @@ ABSENT_BEFORE = _any(
     r"\bno(?:\s+(?:definite|clear|convincing))?\s+(?:evidence|signs?)\s+of\b",
     r"\bwithout\s+(?:evidence|signs?)\s+of\b",
     r"\b(?:no|not|without|never|neither|nor|lacks|unlikely|isn't|aren't|doesn't)\b",
+    r"\brul(?:es|ed|ing)\s+out\b|\b(?:inconsistent|not\s+consistent)\s+with\b",
     r"\b(?:negative\s+for|free\s+of|absence\s+of|lack\s+of|rather\s+than|instead\s+of)\b",
 )
 ABSENT_AFTER = _any(
@@ -47,6 +48,4 @@ UNSURE_AFTER = _any(
     r"\b(?:cannot|can\s+not)\s+be\s+(?:excluded|ruled\s+out)\b",
     r"\bnot\s+excluded\b|\b(?:versus|vs)\b",
 )
-TIES = _any(r"\b(?:in|at|on|of|within|involving|over|along|throughout|is|are|appears?)\b")
-PARTS = _any(r",|\b(?:and|or|with)\b")
 INSIDE = re.compile(r"\b(?:not|no)\b", re.IGNORECASE)

@@ -14,7 +14,7 @@ from medpref.language.findings import ASSERTED, Mention, mentions, owner, senten
 from medpref.language.lexicon import Concept, lexicon
 from medpref.language.presence import flip_decision, flip_lead, flip_presence
 from medpref.language.rewrite import Replacement, replace
-from medpref.language.substitute import put
+from medpref.language.substitute import put, written
 
 TYPES = (
     "presence", "side", "finding", "organ", "zone", "severity", "size", "count", "normality", "device", "change",
@@ -36,6 +36,9 @@ PREFERRED: Mapping[str, tuple[str, ...]] = {
     "region": ("finding", "presence", "normality", "side", "zone"),
     "compare": ("change", "presence", "severity", "size", "side"),
 }
+
+_NOUN_AFTER = re.compile(r"\s+(?!(?:and|or|is|are|in|of|on|with|at|to|by|as|shows?|appears?)\b)[a-z]", re.IGNORECASE)
+_LIGHT = frozenset({"a", "an", "the", "of", "in", "on", "and", "or", "with", "side", "lobe", "zone", "left", "right"})
 
 
 @dataclass(frozen=True)
@@ -84,17 +87,40 @@ def _swaps(text: str, kind: str) -> list[Edit]:
     named = {mention.concept.name for mention in read}
     found = []
     for mention in read:
-        if mention.concept.type != kind or mention.match.form.denies or _inert(mention):
+        if mention.concept.type != kind or mention.match.form.denies or _inert(text, mention):
             continue
         for rank, partner in enumerate(_partners(text, mention)):
-            if (partner.name not in named or kind == "side") and _takes_same_article(text, mention, partner):
+            free = partner.name not in named or kind == "side"
+            if free and _takes_same_article(text, mention, partner) and not _echoes(text, mention, partner):
                 found.append(_edit(kind, text, put(text, mention, partner), 1.0 / (1 + rank), mention.concept.name))
     return found
 
 
-def _inert(mention: Mention) -> bool:
-    """Exchanging a denied finding, or the words of a ``~`` form, would not make a plain error."""
-    return mention.match.gap != (0, 0) or (mention.concept.type in ASSERTED and mention.polarity == "absent")
+def _echoes(text: str, mention: Mention, partner: Concept) -> bool:
+    """Whether the partner would repeat a word that stands close by ("white versus white matter")."""
+    before, after = text[: mention.start].lower(), text[mention.end :].lower()
+    near = {*re.findall(r"\w+", before)[-3:], *re.findall(r"\w+", after)[:3]}
+    new = set(re.findall(r"\w+", written(mention, partner).lower()))
+    return bool((new - set(re.findall(r"\w+", text[mention.start : mention.end].lower()))) & near - _LIGHT)
+
+
+def _inert(text: str, mention: Mention) -> bool:
+    """Exchanging a denied finding, the words of a ``~`` form, or half a name, would not make a plain error."""
+    denied = mention.concept.type in ASSERTED and mention.polarity == "absent"
+    return mention.match.gap != (0, 0) or denied or _describes(text, mention)
+
+
+def _describes(text: str, mention: Mention) -> bool:
+    """Whether an organ's name is half of another one ("renal pelvis"): another organ has no such part."""
+    if mention.concept.type != "organ" or mention.match.plural:
+        return False
+    first = _is_adjective(mention) and _NOUN_AFTER.match(text, mention.end) is not None
+    before = (one for one in mentions(text, ("organ",)) if text[one.end : mention.start] == " ")
+    return first or any(_is_adjective(one) for one in before)
+
+
+def _is_adjective(mention: Mention) -> bool:
+    return mention.match.form.index >= len(mention.concept.forms) and not mention.match.plural
 
 
 def _partners(text: str, mention: Mention) -> tuple[Concept, ...]:
@@ -107,6 +133,8 @@ def _partners(text: str, mention: Mention) -> tuple[Concept, ...]:
 
 def _takes_same_article(text: str, mention: Mention, partner: Concept) -> bool:
     """Not "a small atelectasis" for "a small effusion": after an article, counted words replace counted ones."""
+    if mention.match.plural and partner.type == "finding" and not partner.count:
+        return False
     phrase = re.search(r"\b(?:a|an)\s+(?:[\w-]+\s+){0,3}$", text[: mention.start], re.IGNORECASE)
     return phrase is None or mention.concept.count == partner.count or mention.concept.type != "finding"
 

@@ -13,7 +13,9 @@ from itertools import pairwise
 from typing import Literal
 
 from medpref.language import cues
+from medpref.language.attach import chains, holder
 from medpref.language.lexicon import Concept, Match, lexicon
+from medpref.language.wording import looks_plural
 
 Polarity = Literal["present", "absent", "uncertain"]
 ATTRIBUTES = ("side", "zone", "severity", "size", "count")
@@ -31,6 +33,13 @@ class Mention:
     polarity: Polarity
     clause: tuple[int, int]
     cue: tuple[int, int] | None = None
+
+    @property
+    def counted(self) -> bool:
+        """Whether the words take an article: "a bleed", but "hemorrhage" and "pleural effusions"."""
+        if self.match.plural or looks_plural(self.match.form.text):
+            return False
+        return self.concept.count != (self.match.form.text in self.concept.uncounted)
 
 
 @dataclass(frozen=True)
@@ -102,8 +111,7 @@ def _last_absent(text: str, start: int, end: int) -> tuple[int, int] | None:
 def statements(text: str) -> tuple[Statement, ...]:
     """What a text asserts or denies, finding by finding, with the attributes said of each.
 
-    An attribute belongs to the finding before it where a preposition or verb ties it ("consolidation in the left
-    lung"), else to the one that follows in its clause, else to the one before.
+    Which attribute belongs to which finding is `attach.holder`'s rule; "left and right" is both sides.
 
     >>> statements("Small left pleural effusion.")[0].attributes
     {'size': 'small', 'side': 'left'}
@@ -111,28 +119,28 @@ def statements(text: str) -> tuple[Statement, ...]:
     read = mentions(text)
     subjects = [mention for mention in read if mention.concept.type in ASSERTED]
     owned: dict[int, dict[str, str]] = {subject.start: {} for subject in subjects}
-    for mention in read:
-        if mention.concept.type in ATTRIBUTES:
-            subject = owner(text, mention, subjects)
-            if subject is not None:
-                owned[subject.start].setdefault(mention.concept.type, mention.concept.name)
+    for group in chains(text, [m for m in read if m.concept.type in ATTRIBUTES], subjects):
+        subject = holder(text, group, subjects)
+        if subject is not None:
+            for kind, name in _said(group).items():
+                owned[subject.start].setdefault(kind, name)
     return tuple(Statement(one.concept.name, one.polarity, owned[one.start]) for one in subjects)
+
+
+def _said(group: Sequence[Mention]) -> dict[str, str]:
+    """The attributes of a group by type: the first of each, and both sides where left and right are named."""
+    said: dict[str, str] = {}
+    for mention in group:
+        said.setdefault(mention.concept.type, mention.concept.name)
+    sides = {mention.concept.name for mention in group if mention.concept.type == "side"}
+    return {**said, "side": "both"} if sides >= {"left", "right"} else said
 
 
 def owner(text: str, mention: Mention, subjects: Sequence[Mention]) -> Mention | None:
     """The finding or device that an attribute is said of, or None."""
-    near = [one for one in subjects if one.clause == mention.clause]
-    around = [one for one in near if one.start <= mention.start < one.end]
-    if around:
-        return around[0]
-    following = [one for one in near if one.start >= mention.end]
-    preceding = [one for one in near if one.end <= mention.start]
-    if preceding and following:
-        between = text[preceding[-1].end : mention.start]
-        return preceding[-1] if cues.TIES.search(between) and not cues.PARTS.search(between) else following[0]
-    if following:
-        return following[0]
-    return preceding[-1] if preceding else None
+    groups = chains(text, [m for m in mentions(text) if m.concept.type in ATTRIBUTES], subjects)
+    group = next((one for one in groups if mention in one), (mention,))
+    return holder(text, group, subjects)
 
 
 def polarities(text: str) -> dict[str, Polarity]:

@@ -16,10 +16,16 @@ import yaml
 
 from medpref.errors import DataError, nearest
 
+LISTS = ("forms", "also", "swaps", "denied", "uncounted", "ungraded")
+
 
 @dataclass(frozen=True)
 class Concept:
-    """One clinical idea: its name, type, surface forms (preferred first) and confusable partners (closest first)."""
+    """One clinical idea: its name, type, surface forms (preferred first) and confusable partners (closest first).
+
+    ``uncounted`` forms differ from ``count`` in taking an article; ``ungraded`` ones take no degree. ``within`` is the
+    larger concept of its type that it is a part of.
+    """
 
     name: str
     type: str
@@ -31,6 +37,9 @@ class Concept:
     count: bool = False
     plural: str = ""
     opposite: str = ""
+    uncounted: tuple[str, ...] = ()
+    ungraded: tuple[str, ...] = ()
+    within: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,17 +82,32 @@ class Lexicon:
 
     def _check(self) -> None:
         for (kind, name), concept in self.concepts.items():
-            for partner in concept.swaps:
+            for partner in (*concept.swaps, *([concept.within] if concept.within else [])):
                 if (kind, partner) not in self.concepts:
                     known = [other for other_kind, other in self.concepts if other_kind == kind]
                     raise DataError(
-                        f"lexicon {kind}/{name}", given=f"swap {partner!r}", expected="a concept of its type",
+                        f"lexicon {kind}/{name}", given=f"swap or whole {partner!r}", expected="a concept of its type",
                         todo=nearest(partner, known),
                     )  # fmt: skip
 
     def get(self, kind: str, name: str) -> Concept:
         """The concept of a type and name."""
         return self.concepts[kind, name]
+
+    def related(self, one: Concept, other: Concept) -> bool:
+        """Whether one concept is a part of the other, to any depth."""
+        return other.name in self._wholes(one) or one.name in self._wholes(other)
+
+    def has_parts(self, concept: Concept) -> bool:
+        """Whether another concept is within this one."""
+        return any(one.within == concept.name and one.type == concept.type for one in self.concepts.values())
+
+    def _wholes(self, concept: Concept) -> list[str]:
+        found: list[str] = []
+        while concept.within and concept.within not in found:
+            found.append(concept.within)
+            concept = self.concepts[concept.type, concept.within]
+        return found
 
     def partners(self, concept: Concept) -> tuple[Concept, ...]:
         """The concepts it is confused with, the closest first."""
@@ -113,10 +137,11 @@ def lexicon() -> Lexicon:
 
 
 def _concept(kind: str, name: str, fields: Mapping[str, Any]) -> Concept:
-    listed = {key: tuple(map(str, fields.get(key, ()))) for key in ("forms", "also", "swaps", "denied")}
+    listed = {key: tuple(map(str, fields.get(key, ()))) for key in LISTS}
     return Concept(
         str(name), kind, **listed, degree=str(fields.get("degree", "mild")), count=bool(fields.get("count", False)),
         plural=str(fields.get("plural", "")), opposite=str(fields.get("opposite", "")),
+        within=str(fields.get("within", "")),
     )  # fmt: skip
 
 
@@ -127,7 +152,7 @@ def _forms(concept: Concept) -> list[Form]:
 
 def _gapped(form: str) -> re.Pattern[str]:
     parts = [re.escape(part.strip()) for part in form.split("~")]
-    body = r"((?:\s+[\w-]+){0,3}\s+)".join(parts)
+    body = r"((?:\s+(?!from\b)[\w-]+){0,3}\s+)".join(parts)
     return re.compile(rf"(?<!\w){body}(?!\w)", re.IGNORECASE)
 
 

@@ -7,29 +7,30 @@ import re
 from medpref.language.affirm import affirm
 from medpref.language.deny import deny
 from medpref.language.findings import ASSERTED, Mention, mentions, sentences
-from medpref.language.lexicon import lexicon
+from medpref.language.lexicon import Concept, lexicon
+from medpref.language.negation import is_bound, with_not, without_no, without_not
 from medpref.language.rewrite import Replacement, like
 from medpref.language.substitute import put
 
 _NORMAL = re.compile(r"\b(?:normal in size|within normal limits|normal|clear|sharp|midline)\b", re.IGNORECASE)
 _LEAD = re.compile(r"^(\W*)(yes|no)\b(?=\s*(?:[.,;:!—–-]|$)|\s+(?:there|the|it|this|i)\b)", re.IGNORECASE)
-_NO = re.compile(r"\bno\s+(?!(?:longer|interval|change|significant\s+change)\b)", re.IGNORECASE)
-_NOT = re.compile(r"\b(is|are|was|were|does|do|has|have|can|did)\s+not\s+", re.IGNORECASE)
-_BE = re.compile(r"\b(is|are|was|were|can|does|do)\b", re.IGNORECASE)
-_VERBS = re.compile(
-    r"\b(appear|seem|show|demonstrate|indicate|display|feature|contain|reveal|suggest|exhibit|enhance|involve|extend)(s?)\b",
-    re.IGNORECASE,
-)
-_ASKED = ("modality", "sequence", "contrast", "plane", "normality", "side", "zone")
+_ASKED = ("modality", "sequence", "contrast", "plane", "normality", "side", "zone", "size")
+_GRADED = re.compile(r"\b(?:than|abnormally|perfectly)\s+$", re.IGNORECASE)
+_IS = re.compile(r"\b(?:is|are|appears?|remains?|lies)\s+(?:\w+ly\s+)?$", re.IGNORECASE)
+_THE = re.compile(r"\b(?:the|a)\s+$", re.IGNORECASE)
 
 
-def flip_presence(text: str, mention: Mention) -> tuple[Replacement, ...] | None:
-    """What makes a present finding absent, or an absent one present; None where no sound sentence results."""
+def flip_presence(text: str, mention: Mention, *, graded: bool = True) -> tuple[Replacement, ...] | None:
+    """What makes a present finding absent, or an absent one present; None where no sound sentence results.
+
+    ``graded``: a finding that becomes present gets its usual degree ("a small effusion"); without it nothing is said
+    that the text does not say.
+    """
     if mention.polarity == "uncertain":
         return None
     if mention.match.form.denies and mention.cue is None:
         return _break_norm(text, mention)
-    return deny(text, mention) if mention.cue is None else affirm(text, mention)
+    return deny(text, mention) if mention.cue is None else affirm(text, mention, graded=graded)
 
 
 def _break_norm(text: str, mention: Mention) -> tuple[Replacement, ...] | None:
@@ -51,7 +52,7 @@ def flip_lead(text: str) -> tuple[Replacement, ...]:
     return (Replacement(hit.start(2), hit.end(2), spelled),)
 
 
-def flip_decision(text: str, question: str = "") -> tuple[Replacement, ...]:
+def flip_decision(text: str, question: str = "", *, graded: bool = True) -> tuple[Replacement, ...]:
     """What turns a reply that begins with yes or no into its opposite, its first statement included.
 
     Empty where it begins with neither, or where the statement that follows cannot be turned: a half-turned reply
@@ -67,35 +68,51 @@ def flip_decision(text: str, question: str = "") -> tuple[Replacement, ...]:
     start = max(start, lead[0].end)
     if not text[start:end].strip(" .,!;"):
         return lead
-    moved = flip_statement(text[start:end], question)
+    moved = flip_statement(text[start:end], question, graded=graded)
     return (*lead, *(Replacement(one.start + start, one.end + start, one.after) for one in moved)) if moved else ()
 
 
-def flip_statement(text: str, question: str = "") -> tuple[Replacement, ...]:
+def flip_statement(text: str, question: str = "", *, graded: bool = True) -> tuple[Replacement, ...]:
     """What turns one statement into its opposite; empty where no rule fits.
 
     In this order: what the question asks for in place of what is said instead of it; the first finding's presence;
-    a "no" or "not" taken out; normal for abnormal; a "not" put in.
+    a "not" or "no" taken out; normal for abnormal; a "not" put in. A statement that sets one thing against another
+    or gives a reason ("A rather than B") is left alone.
     """
+    named = {said.concept for said in mentions(text)}
     for said in mentions(text, _ASKED):
         for asked in mentions(question, (said.concept.type,)):
-            if asked.concept != said.concept and said.cue is None and said.match.gap == (0, 0):
-                return put(text, said, asked.concept)
+            if asked.concept not in named and said.cue is None and _adjective(text, said):
+                return () if is_bound(text) else _everywhere(text, said, asked.concept)
+    if is_bound(text):
+        return ()
     for mention in mentions(text, ASSERTED):
-        moved = flip_presence(text, mention)
+        moved = flip_presence(text, mention, graded=graded)
         if moved:
             return moved
-    denied = _NOT.search(text)
-    if denied:
-        return (Replacement(denied.start(), denied.end(), f"{denied.group(1)} "),)
-    none = _NO.search(text)
-    if none:
-        return (Replacement(none.start(), none.end(), ""),)
-    norms = [m for m in mentions(text, ("normality",)) if m.polarity == "present" and m.match.gap == (0, 0)]
+    lighter = without_not(text) or without_no(text, question)
+    if lighter:
+        return lighter
+    norms = [m for m in mentions(text, ("normality",)) if m.polarity == "present" and _adjective(text, m)]
     if norms:
         return put(text, norms[0], lexicon().partners(norms[0].concept)[0])
-    be, verb = _BE.search(text), _VERBS.search(text)
-    if verb and (be is None or verb.start() < be.start()):
-        aid = "does not" if verb.group(2) else "do not"
-        return (Replacement(verb.start(), verb.end(), f"{aid} {verb.group(1)}"),)
-    return (Replacement(be.end(), be.end(), " not"),) if be else ()
+    return with_not(text)
+
+
+def _everywhere(text: str, mention: Mention, concept: Concept) -> tuple[Replacement, ...]:
+    """What writes a concept wherever another one stands: "an anteroposterior (AP) film"."""
+    alike = [one for one in mentions(text) if one.concept == mention.concept and one.match.gap == (0, 0)]
+    return tuple(moved for one in alike for moved in put(text, one, concept))
+
+
+def _adjective(text: str, mention: Mention) -> bool:
+    """Whether a word may be exchanged for its opposite: not "than normal", nor "across the midline"."""
+    before, after = text[: mention.start], text[mention.end :]
+    if mention.match.gap != (0, 0) or mention.concept.name == "neither" or _GRADED.search(before):
+        return False
+    if mention.concept.name == "clear" and re.match(r"\s+[a-z]", after):
+        return False
+    if mention.concept.name == "midline":
+        return _IS.search(before) is not None
+    ends = re.match(r"\s+[a-z]", after, re.IGNORECASE) is None
+    return not (mention.concept.type == "normality" and ends and _THE.search(before))

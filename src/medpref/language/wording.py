@@ -6,7 +6,7 @@ import re
 
 _ARTICLE_BEFORE = re.compile(r"\b(an?)\s+$", re.IGNORECASE)
 _SILENT = re.compile(r"^(?:eu|uni|use|one\b)", re.IGNORECASE)
-_SPELLED = re.compile(r"^[FHLMNRSX](?:[A-Z]|-|\b)")
+_SPELLED = re.compile(r"^(?!FLAIR|RAS|NICU|SARS|LAD\b)[FHLMNRSX](?:[A-Z]|-|\b)")
 
 
 def recase(new: str, *, old: str, text: str, canonical: str = "") -> str:
@@ -42,7 +42,7 @@ def plural(noun: str, irregular: str = "") -> str:
 
 def looks_plural(noun: str) -> bool:
     """Whether a noun is written in the plural."""
-    return noun.lower().endswith("s") and not noun.lower().endswith(("ss", "is", "us"))
+    return noun.lower().endswith("s") and not noun.lower().endswith(("ss", "is", "us", "pancreas", "pons"))
 
 
 def article(noun: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from medpref.schema import Span
 from medpref.store import read_json, to_json
 
 PLACE_KEYS = ("_name_or_path", "name_or_path", "transformers_version", "torch_dtype", "dtype", "_attn_implementation")
+MEMO = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +101,15 @@ class Policy:
                 expected="plain text",
                 todo="remove it from the question",
             )
-        texts = self.family.placeholders(self.processor, pixels)
+        return list(self._prompt(question, tuple(self.family.placeholders(self.processor, pixels))))
+
+    @functools.cached_property
+    def _prompt(self) -> Callable[[str, tuple[str, ...]], tuple[int, ...]]:
+        """The latest prompts by question and placeholders: all views of a study ask alike."""
+        return functools.lru_cache(maxsize=MEMO)(self._read_prompt)
+
+    def _read_prompt(self, question: str, texts: tuple[str, ...]) -> tuple[int, ...]:
+        placeholder = self.family.placeholder(self.processor)
         prompt = render(self.tokenizer, self.processor.chat_template, question, images=len(texts))
         pieces = prompt.split(placeholder)
         if len(pieces) != len(texts) + 1:
@@ -112,11 +121,22 @@ class Policy:
             )
         prompt = pieces[0] + "".join(text + piece for text, piece in zip(texts, pieces[1:], strict=True))
         begins = self.tokenizer.bos_token is not None and prompt.startswith(str(self.tokenizer.bos_token))
-        return list(self.tokenizer(prompt, add_special_tokens=not begins)["input_ids"])
+        return tuple(self.tokenizer(prompt, add_special_tokens=not begins)["input_ids"])
 
     def reply_ids(self, text: str, spans: Sequence[Span] = ()) -> tuple[list[int], list[bool]]:
         """Canonical ids of a reply with its end token, and which of them overlap a span (see ``turn.py``)."""
-        return tokenise_reply(self.tokenizer, self.turn, text, spans)
+        ids, marks = self._reply(text, tuple(spans))
+        return list(ids), list(marks)
+
+    @functools.cached_property
+    def _reply(self) -> Callable[[str, tuple[Span, ...]], tuple[tuple[int, ...], tuple[bool, ...]]]:
+        """The latest replies: a reply is read under every view, and a short answer recurs."""
+
+        def read(text: str, spans: tuple[Span, ...]) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+            ids, marks = tokenise_reply(self.tokenizer, self.turn, text, spans)
+            return tuple(ids), tuple(marks)
+
+        return functools.lru_cache(maxsize=MEMO)(read)
 
     def decode(self, ids: Sequence[int]) -> str:
         """A reply's text: ``decode(reply_ids(text)[0]) == text``."""

@@ -23,6 +23,7 @@ TELLING = (
     (r"^mask_share(\.mean)?$", "Mask share", "mean share of the image that is corrupted"),
     (r"^change_inside(\.mean)?$", "Change inside the mask", "mean grey levels"),
     (r"^change_outside(\.mean)?$", "Change outside the mask", "mean grey levels; should be 0"),
+    (r"^evidence\.[^.]+\.share$", "Corrupt views with evidence", "they make the chosen reply less likely; others went"),
     (r"^leaks\.by_patient$", "Leaks by patient", "pairs that share a patient with held-out examples; must be 0"),
     (r"^leaks\.by_image$", "Leaks by image", "pairs that share an image with held-out examples; must be 0"),
 )

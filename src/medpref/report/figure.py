@@ -16,6 +16,7 @@ FOREST_WIDTH, FOREST_ROW, FOREST_LABELS = 360, 24, 150
 CHART_WIDTH, CHART_HEIGHT, CHART_LEFT = 320, 176, 48
 STRIP_WIDTH, STRIP_HEIGHT = 170, 22
 THICK_FROM = 40
+BESIDE_PX = 2.5
 
 
 class Interval(NamedTuple):
@@ -29,12 +30,16 @@ class Interval(NamedTuple):
 
 
 class Series(NamedTuple):
-    """One line of a chart, or the edges and counts of a histogram; a y of None is a gap."""
+    """One line of a chart, or the edges and counts of a histogram; a y of None is a gap.
+
+    ``ends`` are the intervals of a line's points, drawn as bars; none for a line without.
+    """
 
     label: str
     xs: Sequence[float]
     ys: Sequence[float | None]
     series: int = 0
+    ends: Sequence[tuple[float, float] | None] = ()
 
 
 def forest(title: str, rows: Sequence[Interval]) -> Markup:
@@ -68,12 +73,16 @@ def chart(title: str, series: Sequence[Series], *, x_label: str = "step") -> Mar
     """Curves over steps; from 40 values on, a moving mean over a tenth of them is drawn over the thin values."""
     xs = [x for held in series for x in held.xs]
     ys = [y for held in series for y in held.ys if y is not None]
+    ys += [end for held in series for ends in held.ends if ends is not None for end in ends]
     place_x, place_y, parts = _plane((min(xs), max(xs)), ticks(min(ys), max(ys)), x_label=x_label)
     for held in series:
         many = sum(y is not None for y in held.ys) >= THICK_FROM
         parts.append(_curve(held, held.ys, places=(place_x, place_y), css="thin" if many else ""))
         if many:
             parts.append(_curve(held, moving_mean(held.ys, len(held.ys) // 10), places=(place_x, place_y), css=""))
+    for index, held in enumerate(series):
+        aside = BESIDE_PX * (index - (len(series) - 1) / 2)
+        parts += _bars(held, places=(place_x, place_y), aside=aside)
     spoken = "; ".join(f"{held.label or title} {_first_last(held.ys)}" for held in series)
     return frame(CHART_WIDTH, CHART_HEIGHT, name=f"{title} by {x_label}: {spoken}", parts=parts)
 
@@ -141,6 +150,19 @@ def _curve(held: Series, ys: Sequence[float | None], *, places: tuple[Place, Pla
             path.append(f"{pen}{place_x(x):.1f} {place_y(y):.1f}")
         pen = "M" if y is None else "L"
     return f'<path class="curve s{held.series} {css}" d="{"".join(path)}"/>'
+
+
+def _bars(held: Series, *, places: tuple[Place, Place], aside: float) -> list[str]:
+    """The intervals of a line's points, moved ``aside`` so that those of several lines stand beside each other."""
+    place_x, place_y = places
+    found = []
+    for x, ends in zip(held.xs, held.ends, strict=False):
+        if ends is not None:
+            at, low, high = place_x(x) + aside, place_y(ends[0]), place_y(ends[1])
+            found.append(
+                f'<line class="reach s{held.series}" x1="{at:.1f}" x2="{at:.1f}" y1="{low:.1f}" y2="{high:.1f}"/>'
+            )
+    return found
 
 
 def _whisker(row: Interval, place: Place, *, y: float) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from medpref.report.curves import panels
 from medpref.report.figure import Interval, forest
 from medpref.report.gallery import gallery
 from medpref.report.read import read_run
+from medpref.report.risk import confidences, with_risk
+from medpref.report.strain import attention, robustness
 from medpref.report.template import render, source_of
 from medpref.report.thumbnail import OpenImage, Thumbnails, open_picture
 from medpref.report.values import Alarm, Run, is_control, is_synthetic
@@ -34,17 +36,21 @@ SCRIPTS = ("dom.js", "picture.js", "pager.js", "gallery.js", "wrong.js", "start.
 PAIR_BYTES, WRONG_BYTES, PICTURE_BYTES = 2_600_000, 1_000_000, 3_400_000
 WRONG_PICTURES = 0.25
 MOST_TABLES = 6
-STAGES = ("examples", "sft", "replies", "pairs", "train", "eval", "compare", "report")
+STAGES = ("examples", "instructions", "sft", "replies", "pairs", "train", "eval", "compare", "report")
 LARGE_SIDE, SMALL_SIDE, MANY = 224, 144, 600
+RiskCurves = Mapping[str, Sequence[Mapping[str, Any]]]
+NO_CURVES: RiskCurves = {}
 
 
-def write_report(root: Path, out: Path, *, open_image: OpenImage = open_picture) -> dict[str, int]:
+def write_report(
+    root: Path, out: Path, *, open_image: OpenImage = open_picture, curves: RiskCurves = NO_CURVES
+) -> dict[str, int]:
     """Write ``out/index.html`` from a run folder; returns counts of what it shows and its size in bytes.
 
     ``open_image`` reads an image file (pass one that knows DICOM where the examples are DICOM); an image that it cannot
-    read is shown as a note. The run folder is only read.
+    read is shown as a note. ``curves`` are risk-coverage curves by model. The run folder is only read.
     """
-    run = read_run(root)
+    run = with_risk(read_run(root), curves)
     by_model = [judged(model) for model in run.models]
     pictures, pairs, wrong = _browsers(run, by_model, open_image=open_image)
     script = "\n".join(source_of(f"script/{name}") for name in SCRIPTS)
@@ -104,6 +110,9 @@ def _context(run: Run) -> dict[str, Any]:
         "contrasts": compared,
         "kinds": table.by_kind(run)[:MOST_TABLES],
         "shortcut": table.only(slices, lambda row: row.key.startswith("shortcut=")),
+        "confidences": confidences(run),
+        "robustness": robustness(run),
+        "attention": attention(run),
         "slices": table.only(slices, lambda row: not row.key.startswith("shortcut=")),
         "warnings": _alarms(run, lambda alarm: alarm.level != "ok"),
         "quiet": _alarms(run, lambda alarm: alarm.level == "ok"),

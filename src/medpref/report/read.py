@@ -13,7 +13,20 @@ from typing import Any, TypeVar
 
 from medpref import store
 from medpref.errors import ArtifactError
-from medpref.report.values import Alarm, Arm, Comparison, Dataset, Evaluated, Measure, PairSet, Run, is_control
+from medpref.report.values import (
+    Alarm,
+    Arm,
+    Comparison,
+    Dataset,
+    Degraded,
+    Evaluated,
+    Layer,
+    LookMap,
+    Measure,
+    PairSet,
+    Run,
+    is_control,
+)
 from medpref.schema import CLEAN, Example, OwnReply, PreferencePair, VerdictRow
 
 Named = TypeVar("Named", Arm, PairSet, Evaluated)
@@ -55,6 +68,7 @@ def read_run(root: Path) -> Run:
     needed = {pair.example for held in pair_sets for pair in held.pairs}
     needed |= {reply.example for model in models for reply in model.replies}
     dataset = _dataset(root / "examples", needed)
+    dataset = dataset.model_copy(update={"examples": {**dataset.examples, **_made(root / "instructions", needed)}})
     return head.model_copy(update={"pair_sets": pair_sets, "models": models, "arms": arms, "dataset": dataset})
 
 
@@ -75,12 +89,15 @@ def _model(folder: Path) -> Evaluated:
         name=folder.name,
         measures=_parsed(Measure, held.get("estimates"), where=path),
         alarms=_parsed(Alarm, held.get("alarms"), where=path),
+        degraded=_listed(Degraded, folder / "robustness.json"),
+        layers=_listed(Layer, folder / "attention.json"),
     )
 
 
 def _with_rows(model: Evaluated, folder: Path) -> Evaluated:
     replies = tuple(reply for reply in _lines(folder / "replies.jsonl", OwnReply) if reply.view == CLEAN)
-    return model.model_copy(update={"replies": replies, "verdicts": _lines(folder / "verdicts.jsonl", VerdictRow)})
+    rows = {"verdicts": _lines(folder / "verdicts.jsonl", VerdictRow), "maps": _listed(LookMap, folder / "maps.json")}
+    return model.model_copy(update={"replies": replies, **rows})
 
 
 def _summarised(models: Sequence[Evaluated], summary: Mapping[str, Any]) -> list[Evaluated]:
@@ -143,6 +160,17 @@ def _dataset(folder: Path, needed: set[str]) -> Dataset:
     )
 
 
+def _made(folder: Path, needed: set[str]) -> dict[str, Example]:
+    """The needed ones of the examples that a recipe's instructions made; they count in no split."""
+    path = folder / "examples.jsonl"
+    rows = store.iter_lines(path) if path.exists() else ()
+    return {
+        row["id"]: store.parse_row(Example, row, where=f"{path}:{number}")
+        for number, row in rows
+        if row.get("id") in needed
+    }
+
+
 def _folders(parent: Path) -> list[Path]:
     """Finished folders by name; what a stage is still writing (``NAME.partial``) is not read."""
     if not parent.is_dir():
@@ -157,6 +185,10 @@ def _mapping(path: Path) -> Mapping[str, Any]:
 
 def _lines(path: Path, cls: type[Any]) -> tuple[Any, ...]:
     return tuple(store.read_lines(path, cls)) if path.exists() else ()
+
+
+def _listed(cls: type[Any], path: Path) -> tuple[Any, ...]:
+    return _parsed(cls, store.read_json(path), where=path) if path.exists() else ()
 
 
 def _parsed(cls: type[Any], rows: Any, *, where: Path) -> tuple[Any, ...]:

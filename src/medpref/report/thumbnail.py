@@ -75,6 +75,15 @@ class Thumbnails:
         key = self.add(ref)
         return [] if key is None else [key]
 
+    def overlay(self, uri: str, size: tuple[int, int]) -> str | None:
+        """The key of a picture that was made for the page, of ``size`` (width, height); None where it does not fit."""
+        if len(uri) > self._left:
+            return None
+        self._left -= len(uri)
+        key = f"i{len(self.pictures)}"
+        self.pictures[key] = {"u": uri, "w": size[0], "h": size[1]}
+        return key
+
     def _patch(self, clean: ImageRef, ref: ImageRef) -> tuple[str, Box] | None:
         before, after = self._read(clean), self._read(ref)
         if before is None or after is None:
@@ -94,13 +103,7 @@ class Thumbnails:
         factor = min(1.0, self._side / max(full)) if scale is None else scale
         size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
         small = picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)
-        uri = data_uri(small)
-        if len(uri) > self._left:
-            return None
-        self._left -= len(uri)
-        key = f"i{len(self.pictures)}"
-        self.pictures[key] = {"u": uri, "w": picture.width, "h": picture.height}
-        return key
+        return self.overlay(data_uri(small), picture.size)
 
     def _read(self, ref: ImageRef) -> Image.Image | None:
         try:

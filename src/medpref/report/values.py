@@ -54,14 +54,74 @@ class Comparison(Read):
     clusters: int = 0
 
 
+class Ranged(Read):
+    """A number with its interval, where it has one."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class RiskPoint(Ranged):
+    """The share wrong among the surest share ``coverage`` of the answers."""
+
+    coverage: float
+
+
+class RiskCurve(Read):
+    """How wrong a model is when it answers only what it is sure of, by one kind of confidence."""
+
+    confidence: str
+    area: Ranged
+    points: tuple[RiskPoint, ...]
+    items: int = 0
+    clusters: int = 0
+
+
+class Degraded(Ranged):
+    """Accuracy, or its paired loss, with images degraded in one way and severity; severity 0 is the image itself."""
+
+    degradation: str
+    severity: int
+    metric: str
+    items: int = 0
+    clusters: int = 0
+
+
+class Layer(Ranged):
+    """One measure of attention in one layer."""
+
+    layer: int
+    metric: str
+    items: int = 0
+    clusters: int = 0
+
+
+class LookMap(Read):
+    """Where a model looked on one example: whole numbers from 0 to 255, row by row over the whole image."""
+
+    example: str
+    kind: str
+    rows: int
+    columns: int
+    values: tuple[int, ...]
+
+
 class Evaluated(Read):
-    """``eval/NAME``: estimates, alarms, and the replies and verdicts behind them."""
+    """``eval/NAME``: estimates, alarms, and the replies and verdicts behind them; ``risk`` is computed for a page.
+
+    ``degraded``, ``layers`` and ``maps`` are there where the evaluation was asked for robustness or attention.
+    """
 
     name: str
     measures: tuple[Measure, ...] = ()
     alarms: tuple[Alarm, ...] = ()
     replies: tuple[OwnReply, ...] = ()
     verdicts: tuple[VerdictRow, ...] = ()
+    risk: tuple[RiskCurve, ...] = ()
+    degraded: tuple[Degraded, ...] = ()
+    layers: tuple[Layer, ...] = ()
+    maps: tuple[LookMap, ...] = ()
 
 
 class Arm(Read):

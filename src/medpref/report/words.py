@@ -46,7 +46,12 @@ KNOWN: dict[str, Words] = {
     "visual_reliance": Words("Visual reliance", True, "higher", "accuracy minus image-blind accuracy"),
     "blind_drop": Words("Log-probability lost when blind, nats", False, "higher"),
     "answer_log_prob": Words("Log-probability of the answer, nats", False, "higher"),
+    "attention_ratio": Words("Attention on the regions, ratio", False, "higher", "1 is chance; attention, not cause"),
+    "attention_kl": Words("Attention to regions, KL, nats", False, "lower"),
+    "attention_js": Words("Attention to regions, JS, nats", False, "lower"),
     "ece": Words("Calibration error (ECE)", True, "lower"),
+    "auroc": Words("AUROC of confidence", False, "higher", "are right answers surer than wrong ones?"),
+    "aurc": Words("Risk-coverage area (AURC)", True, "lower", "error among the surest, over all coverages"),
     "legacy_closed_substring": Words("Closed, substring (legacy)", True, "higher", "only for published tables"),
     "legacy_open_recall": Words("Open recall (legacy)", True, "higher", "only for published tables"),
 }

@@ -7,19 +7,32 @@ example has (one that was judged, if there is one); an example with none of them
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
+from medpref import store
 from medpref.report.budget import fit, spread_over
 from medpref.report.gallery import is_pictured, region_entries
+from medpref.report.heat import heat_uri
 from medpref.report.thumbnail import Thumbnails
 from medpref.report.values import Evaluated, Run
 from medpref.report.words import metric_words, model_label, part_label
 from medpref.schema import Example, VerdictRow
 
 LEADING = ("closed_accuracy", "open_exact", "accuracy", "exact", "correct", "report_findings", "finding_f1", "open_f1")
-NOT_LEADING = ("legacy_", "constant_", "gain_", "blind_", "flip_", "grounding_", "counterfactual_", "answer_log_prob")
+NOT_LEADING = (
+    "legacy_",
+    "constant_",
+    "gain_",
+    "blind_",
+    "flip_",
+    "grounding_",
+    "counterfactual_",
+    "answer_log_prob",
+    "attention_",
+)
 HALF = 0.5
+MOST_MAPPED = 24
 
 
 class Judged(NamedTuple):
@@ -77,17 +90,45 @@ def wrong_answers(
     paths: dict[str, int] = {}
     seen = dict.fromkeys(example for held in by_model for example, answer in held.items() if answer.wrong)
     examples = [run.dataset.examples[example] for example in seen if example in run.dataset.examples]
-    chosen = fit(examples, lambda example: wrong_entry(example, by_model, paths=paths), budget=budget)
-    for example, entry in spread_over(chosen):
+    mapped = cases(run, seen)
+    first = fit([one for one in examples if one.id in mapped], entry_of(by_model, paths), budget=budget)
+    spent = sum(len(store.to_json(entry).encode()) + 1 for _, entry in first)
+    rest = fit([one for one in examples if one.id not in mapped], entry_of(by_model, paths), budget=budget - spent)
+    for example, entry in (*spread_over(first), *spread_over(rest)):
         entry["views"] = {"clean": [thumbnails.view(None, ref) for ref in example.images]}
-    entries = sorted((entry for _, entry in chosen), key=lambda entry: not is_pictured(entry))
+        if example.id in mapped:
+            entry["maps"] = _maps(run, example, thumbnails)
+    entries = sorted((entry for _, entry in (*first, *rest)), key=lambda entry: not is_pictured(entry))
     return {
         "entries": entries,
         "pictured": sum(map(is_pictured, entries)),
+        "mapped": sum(bool(entry.get("maps")) for entry in entries),
         "paths": list(paths),
         "models": [[model.name, model_label(model.name)] for model in run.models],
         "total": len(examples),
     }
+
+
+def cases(run: Run, wrong: Collection[str]) -> set[str]:
+    """At most 24 wrongly answered examples that have maps, those with maps of most models first."""
+    counts = Counter(name for model in run.models for name in {held.example for held in model.maps} if name in wrong)
+    return {name for name, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST_MAPPED]}
+
+
+def _maps(run: Run, example: Example, thumbnails: Thumbnails) -> list[list[Any]]:
+    """``[number of the model, kind, key of the picture]`` of each map of an example that has room on the page."""
+    found = []
+    for place, model in enumerate(run.models):
+        for held in model.maps:
+            if held.example == example.id:
+                key = thumbnails.overlay(heat_uri(held), (held.columns, held.rows))
+                found.append([place, held.kind, key])
+    return [entry for entry in found if entry[2] is not None]
+
+
+def entry_of(by_model: Sequence[dict[str, Judged]], paths: dict[str, int]) -> Callable[[Example], dict[str, Any]]:
+    """The function from an example to its entry; outlines are added to ``paths``."""
+    return lambda example: wrong_entry(example, by_model, paths=paths)
 
 
 def wrong_entry(example: Example, by_model: Sequence[dict[str, Judged]], *, paths: dict[str, int]) -> dict[str, Any]:

@@ -23,12 +23,13 @@ from PIL import Image
 from pydantic import Field, field_validator
 
 from medpref import store
+from medpref.imaging.mark import Box, paint_box
 from medpref.registry import SOURCES
 from medpref.schema import SPLITS, Example, Fact, Frozen, ImageRef, Region, Split
 from medpref.sources.phantom_cohort import DEVICE, LESIONS, Cohort, facts
 from medpref.sources.phantom_draw import GRAIN_GREY, Films, draw
 from medpref.sources.phantom_questions import DEFAULT_KINDS, KINDS, ask
-from medpref.sources.phantom_regions import Box, paint_box, regions
+from medpref.sources.phantom_regions import regions
 from medpref.sources.phantom_shortcut import draw_cohort
 from medpref.sources.phantom_study import Asked
 
@@ -165,20 +166,30 @@ class _Desk:
         return self._refs[key]
 
     def _shown(self, asked: Asked) -> tuple[Region, ...]:
-        """The regions of what is asked about; of a report, of every finding."""
-        if asked.study not in self._regions:
-            self._regions[asked.study] = regions(self._films, asked.study)
-        found = self._regions[asked.study]
-        names = (*asked.removed, DEVICE) if asked.kind == "report" else asked.removed
-        shown = tuple(region for finding in names for region in found.get(finding, ()))
+        """The regions of what is asked about, on both films of a comparison; of a report, of every finding."""
         if asked.prior is not None:
-            shown = tuple(region.model_copy(update={"image": 1}) for region in shown)
-        return shown
+            pair = enumerate((asked.prior, asked.study))
+            found = [(index, region) for index, row in pair for region in self._found(row).get(asked.finding, ())]
+            return tuple(region.model_copy(update={"image": index}) for index, region in found)
+        names = (*asked.removed, DEVICE) if asked.kind == "report" else asked.removed
+        return tuple(region for finding in names for region in self._found(asked.study).get(finding, ()))
+
+    def _found(self, row: int) -> dict[str, tuple[Region, ...]]:
+        if row not in self._regions:
+            self._regions[row] = regions(self._films, row)
+        return self._regions[row]
 
     def _said(self, asked: Asked) -> tuple[Fact, ...]:
-        known = self._facts[asked.study]
-        absent = asked.finding in (*LESIONS, DEVICE) and asked.finding not in known
-        return (*known.values(), *((Fact(finding=asked.finding, present=False),) if absent else ()))
+        """The facts of the film, or of both films of a comparison; the finding asked about is among them."""
+        if asked.prior is None:
+            return self._known(asked.study, asked.finding)
+        said = [(index, self._known(row, asked.finding)) for index, row in enumerate((asked.prior, asked.study))]
+        return tuple(fact.model_copy(update={"image": index}) for index, facts in said for fact in facts)
+
+    def _known(self, row: int, finding: str) -> tuple[Fact, ...]:
+        known = self._facts[row]
+        absent = finding in (*LESIONS, DEVICE) and finding not in known
+        return (*known.values(), *((Fact(finding=finding, present=False),) if absent else ()))
 
 
 def encode(image: np.ndarray) -> bytes:

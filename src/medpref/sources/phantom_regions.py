@@ -1,14 +1,14 @@
-"""Lesion masks as regions (box and run lengths), boxes around empty lung, and a box painted on a film."""
+"""Lesion masks as regions (box and run lengths), and boxes around empty lung."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from medpref.imaging.mark import Box
 from medpref.schema import Mask, Region
 from medpref.sources.phantom_cohort import FINDINGS, Cohort
 from medpref.sources.phantom_draw import Films
 
-Box = tuple[int, int, int, int]
 _HALF_BOX = 0.085
 _SPARE_PX = 2
 
@@ -67,14 +67,3 @@ def slot_box(cohort: Cohort, row: int, slot: int, *, size_px: int) -> Box:
     left, top = round((x - _HALF_BOX) * size_px), round((y - _HALF_BOX) * size_px)
     side = round(2 * _HALF_BOX * size_px)
     return left, top, left + side, top + side
-
-
-def paint_box(image: np.ndarray, box: Box) -> np.ndarray:
-    """A copy of the film with a white frame just inside the box."""
-    left, top, right, bottom = box
-    width = max(1, image.shape[0] // 96)
-    framed = image.copy()
-    framed[top:bottom, left:right] = 255
-    inner = (slice(top + width, bottom - width), slice(left + width, right - width))
-    framed[inner] = image[inner]
-    return framed

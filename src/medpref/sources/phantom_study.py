@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from medpref.imaging.mark import Box
 from medpref.schema import Fact
 from medpref.sources.phantom_cohort import DEVICE, EFFUSION, LESIONS, Cohort
 from medpref.sources.phantom_draw import Films
-from medpref.sources.phantom_regions import Box
 
 SLUGS = {EFFUSION: "effusion", DEVICE: ""}
 ABSENT = 0.2  # how often a side, zone or grade is asked of an absent finding

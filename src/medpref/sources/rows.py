@@ -110,6 +110,11 @@ def _inner_problems(row: Row, where: str) -> Iterator[Problem]:
         if region.image >= len(row.files):
             given, expected = f"image = {region.image}", f"an index below {len(row.files)}"
             yield Problem("region image", f"{key}.image", given, expected, "count the row's images from 0")
+    for index, fact in enumerate(row.facts):
+        if fact.image is not None and fact.image >= len(row.files):
+            key, given = f"{where}:facts.{index}.image", f"image = {fact.image}"
+            expected = f"an index below {len(row.files)}"
+            yield Problem("fact image", key, given, expected, "count the row's images from 0")
     if row.choices and row.answer.strip().casefold() not in {choice.strip().casefold() for choice in row.choices}:
         expected = f"one of the choices {', '.join(map(repr, row.choices))}"
         todo = "add it to the choices, or leave choices out"

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 
-from medpref.engine.head import CHUNK_BYTES
+from medpref.engine.tiles import CHUNK_BYTES
 from medpref.models.decoder import run
 from medpref.models.outline import outline_of
 from medpref.models.policy import Policy
@@ -76,10 +76,10 @@ def predict_memory(sizes: Sizes, load: Load, per_token: int, *, checkpointing: b
 
 
 def _head_bytes(sizes: Sizes, load: Load, device: str) -> int:
-    """One chunk of rows x vocabulary in the accumulator's dtype, and the gradients that the head keeps by row."""
+    """One tile of rows x vocabulary in the accumulator's dtype; by row, hidden states twice and the sums kept."""
     wide = 8 if sizes.item == 8 else 4
-    live = 2 * load.rows + 4 * load.diverging
-    kept = (2 * load.rows + 2 * load.diverging) * sizes.width
+    live = load.rows + 2 * load.diverging
+    kept = (3 * load.rows + 3 * load.diverging) * sizes.width
     return wide * kept + min(CHUNK_BYTES[device], wide * live * sizes.vocabulary)
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
+from medpref.engine.lora import fuse_lora
 from medpref.models.policy import Policy
 from medpref.recipe import Train
 from medpref.seeds import derive_seed
@@ -46,6 +47,7 @@ def _with_lora(policy: Policy, train: Train, *, seed: int) -> Policy:
             model: PeftModel = get_peft_model(policy.model, config)
     finally:
         torch.random.set_rng_state(state)
+    fuse_lora(model)
     return replace(policy, model=model)
 
 

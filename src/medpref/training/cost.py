@@ -165,13 +165,16 @@ def training_work(sizes: Sizes, load: Load, *, checkpointing: bool = False) -> W
     """Forward and backward of the policy over a load. Per-layer checkpointing runs every layer's forward twice.
 
     The head costs two products with the vocabulary matrix a row (log p and its gradient), three more a row that
-    diverges (the reference's logits, and two gradients), and two more a row where the matrix is trained.
+    diverges (the reference's logits, and two gradients). Where the matrix is trained: the logits twice, of the
+    reference too, and one for each of the two gradients.
     """
     again = 1 if checkpointing else 0
     passes = 2 + again + (1 if sizes.linear_trained else 0)
     linears = 2 * load.nodes * (passes * sizes.linear + (3 + again) * sizes.adapter)
     attention = load.seen * sizes.layers * sizes.attention_width * (14 + 4 * again)
-    products = 2 * load.rows + 3 * load.diverging + (2 * load.rows if sizes.head_trained else 0)
+    products = 2 * load.rows + 3 * load.diverging
+    if sizes.head_trained:
+        products = 4 * load.rows + 2 * load.diverging
     return Work(linears, attention, 2.0 * products * sizes.vocabulary * sizes.width)
 
 

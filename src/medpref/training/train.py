@@ -10,6 +10,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainingArguments
 
 from medpref.engine.encode import EncodedPair, encode_pair
+from medpref.engine.features import FEATURES
 from medpref.engine.images import ImageStore
 from medpref.engine.reference import ReferenceCache
 from medpref.engine.score import Reference
@@ -18,8 +19,9 @@ from medpref.models.policy import Policy, save_policy
 from medpref.objectives.objective import Objective
 from medpref.progress import track
 from medpref.recipe import Train
-from medpref.schema import CLEAN, PreferencePair
+from medpref.schema import CLEAN, Branch, PreferencePair
 from medpref.seeds import derive_seed
+from medpref.store import CACHE, digest
 from medpref.training.adapter import prepare
 from medpref.training.log import StepLog, last_complete
 from medpref.training.planner import checkpoint_layers, choose_checkpointing
@@ -48,10 +50,10 @@ def train(
     if not pairs:
         raise DataError(label, given="no pairs to train on", expected="at least one", todo="look at dropped.jsonl")
     pairs = within_reach(pairs, settings, seed=seed)
-    images = ImageStore(policy, cache=out / "features")
+    images = ImageStore(policy, cache=root / CACHE / FEATURES)
     needs = objective.needs
     encoded = [encode_pair(policy, pair, root, needs, images) for pair in track(pairs, f"{label}: read pairs")]
-    reference = _reference(policy, encoded, objective, settings, out=out, images=images)
+    reference = _reference(policy, encoded, objective, settings, root=root, images=images)
     policy = prepare(policy, settings, seed=seed)
     checkpointing = choose_checkpointing(policy, encoded, image_groups(pairs), objective, settings, seed=seed)
     if checkpointing == "layer":
@@ -60,7 +62,7 @@ def train(
     trainer, resumed = _trainer(task, settings, pairs, out=out, seed=seed, label=label)
     trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
     save_policy(policy, out)
-    for leftover in (*out.glob("checkpoint-*"), out / "features", out / "reference"):
+    for leftover in out.glob("checkpoint-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     trained = sum(p.numel() for p in policy.model.parameters() if p.requires_grad)
     counts = {"pairs": len(pairs), "steps": trainer.state.global_step, "trained_parameters": trained}
@@ -91,7 +93,7 @@ def _reference(
     objective: Objective,
     settings: Train,
     *,
-    out: Path,
+    root: Path,
     images: ImageStore,
 ) -> Reference:
     needs = objective.needs
@@ -103,9 +105,18 @@ def _reference(
                 "train.reference", given="online without LoRA", expected="cached", todo="set train.reference=cached"
             )
         return "online"
-    return ReferenceCache.build(
-        policy, encoded, needs, out / "reference", images=images, max_tokens=settings.max_tokens_per_batch
-    )
+    budget = settings.max_tokens_per_batch
+    place = root / CACHE / "reference" / _asked(encoded, needs.reference | needs.divergence, needs.divergence, budget)
+    return ReferenceCache.build(policy, encoded, needs, place, images=images, max_tokens=budget)
+
+
+def _asked(encoded: Sequence[EncodedPair], branches: frozenset[Branch], kept: frozenset[Branch], budget: int) -> str:
+    """The digest of all that is asked of a reference, and how it is packed.
+
+    Arms that ask the same share one cache; an arm's last bits never depend on what another arm asked before it.
+    """
+    lines = [[pair.branches[name].key for name in sorted(branches & pair.branches.keys())] for pair in encoded]
+    return digest([lines, sorted(map(str, branches)), sorted(map(str, kept)), budget])[:32]
 
 
 def _trainer(

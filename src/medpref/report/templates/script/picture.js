@@ -1,6 +1,6 @@
-// A view of a study: its picture, the patch that makes it corrupt, and the outlines of its regions.
+// A view of a study: its picture, the patch that makes it corrupt, a map over it, and the outlines of its regions.
 
-function picture(view, regions, hidden, paths, name) {
+function picture(view, regions, hidden, paths, name, map) {
   const pictures = data('pictures');
   const whole = view.length ? pictures[view[0]] : null;
   if (!whole) return make('div', { class: 'nopic' }, 'No picture of this view on the page');
@@ -9,6 +9,7 @@ function picture(view, regions, hidden, paths, name) {
     const [, patch, x, y, width, height] = view;
     layers.push(draw('image', { href: pictures[patch].u, x, y, width, height, preserveAspectRatio: 'none' }));
   }
+  if (map) layers.push(draw('image', { href: pictures[map].u, width: whole.w, height: whole.h, preserveAspectRatio: 'none' }));
   for (const kind of ['outline-under', 'outline']) {
     for (const region of regions) layers.push(draw('path', { class: kind, d: paths[region[1]] }));
   }

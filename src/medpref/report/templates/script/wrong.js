@@ -9,6 +9,18 @@ function replyText(text) {
     make('details', {}, make('summary', {}, `all ${text.length.toLocaleString('en')} characters`), text));
 }
 
+function mapsOf(entry, models, paths) {
+  const maps = entry.maps || [];
+  if (!maps.length) return null;
+  const figures = maps.map(([model, kind, key]) => {
+    const title = `${models[model][1]} · ${kind}`;
+    const shown = picture(entry.views.clean[0] || [], entry.regions, [], paths, `${kind} of ${models[model][1]} over the image`, key);
+    return make('figure', {}, shown, make('figcaption', {}, title));
+  });
+  return make('details', { class: 'maps' },
+    make('summary', {}, `Where the models that were wrong looked (${maps.length} maps)`), make('div', { class: 'views' }, ...figures));
+}
+
 function wrongItem(entry, filters) {
   const { models, paths } = data('wrong');
   const rows = entry.replies.map((reply, index) => {
@@ -30,7 +42,8 @@ function wrongItem(entry, filters) {
       make('div', {},
         make('p', { class: 'question' }, entry.question),
         make('dl', { class: 'reply' }, make('dt', {}, 'Reference'), make('dd', {}, entry.answer)),
-        table)));
+        table)),
+    mapsOf(entry, models, paths));
 }
 
 function startWrong(root) {
