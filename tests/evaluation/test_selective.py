@@ -84,8 +84,8 @@ def test_full_coverage_is_the_error_rate_and_points_lie_on_the_curve(seed, level
     steps = {round(share, 9): risk for share, risk in risk_coverage(rows)}
     for coverage in COVERAGES:
         share = min(share for share in steps if share >= coverage - 1e-9)
-        assert risk_at(sums, coverage) == pytest.approx(steps[share])
-    assert risk_at(sums, 1.0) == pytest.approx(1 - np.mean([one.value for one in rows]))
+        assert risk_at(sums, [coverage])[0] == pytest.approx(steps[share])
+    assert risk_at(sums, [1.0])[0] == pytest.approx(1 - np.mean([one.value for one in rows]))
 
 
 def test_fewer_answers_make_a_wider_interval_and_a_run_repeats():

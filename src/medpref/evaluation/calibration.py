@@ -73,13 +73,16 @@ def risk_coverage_area(sums: Array) -> Array:
     return divide((items * risk).sum(axis=-1), items.sum(axis=-1))
 
 
-def risk_at(sums: Array, coverage: float) -> Array:
-    """The error among the most confident: the fewest whole levels of confidence that make up ``coverage`` of all."""
+def risk_at(sums: Array, coverages: Sequence[float]) -> Array:
+    """The error among the most confident at each coverage: [..., 2 * level] -> [..., coverage].
+
+    At each the fewest whole levels of confidence are taken that make up its share of all.
+    """
     right, wrong = (part[..., ::-1] for part in np.split(sums, 2, axis=-1))
-    taken = np.cumsum(right + wrong, axis=-1)
-    place = (taken < coverage * taken[..., -1:] * (1 - 1e-12)).sum(axis=-1, keepdims=True)
-    above, below = (np.take_along_axis(part, place, axis=-1)[..., 0] for part in (np.cumsum(wrong, axis=-1), taken))
-    return divide(above, below)
+    taken, lost = np.cumsum(right + wrong, axis=-1), np.cumsum(wrong, axis=-1)
+    wanted = [share * taken[..., -1:] * (1 - 1e-12) for share in coverages]
+    place = np.stack([(taken < least).sum(axis=-1) for least in wanted], axis=-1)
+    return divide(np.take_along_axis(lost, place, axis=-1), np.take_along_axis(taken, place, axis=-1))
 
 
 def risk_coverage(rows: Sequence[VerdictRow]) -> list[tuple[float, float]]:

@@ -13,6 +13,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from medpref.evaluation.calibration import by_confidence, has_confidence, risk_at, risk_coverage_area
 from medpref.evaluation.interval import Array, cluster_sums, percentiles, resample
 from medpref.schema import CLEAN, OwnReply, VerdictRow
@@ -57,18 +59,26 @@ def _by_reply(rows: Sequence[VerdictRow], replies: Iterable[OwnReply]) -> list[V
 def _curve(name: str, rows: Sequence[VerdictRow], *, seed: int) -> dict[str, Any]:
     patients = [row.patient for row in rows]
     sums = cluster_sums(by_confidence(rows), patients)
-    whole = sums.sum(axis=0)
-    drawn = resample(len(sums), generator(seed, "risk coverage", name)) @ sums if len(sums) > 1 else None
-    points = [
-        {"coverage": coverage, **_ends(risk_at(whole, coverage), drawn, coverage, len(sums))} for coverage in COVERAGES
+    several = len(sums) > 1
+    drawn = resample(len(sums), generator(seed, "risk coverage", name)) @ sums if several else None
+    values = _measured(sums.sum(axis=0))
+    spread = _measured(drawn) if drawn is not None else None
+    ends = [
+        (None, None) if spread is None else _around(value, spread[:, place], patients=len(sums))
+        for place, value in enumerate(values)
     ]
-    area = _ends(risk_coverage_area(whole), drawn, None, len(sums))
-    return {"confidence": name, "area": area, "points": points, "items": len(rows), "clusters": len(sums)}
+    area, *points = (
+        {"value": float(value), "low": low, "high": high} for value, (low, high) in zip(values, ends, strict=True)
+    )
+    at = [{"coverage": coverage, **point} for coverage, point in zip(COVERAGES, points, strict=True)]
+    return {"confidence": name, "area": area, "points": at, "items": len(rows), "clusters": len(sums)}
 
 
-def _ends(value: Array, drawn: Array | None, coverage: float | None, patients: int) -> dict[str, float | None]:
-    """A value with its interval from the resampled sums, of the risk at a coverage or (None) of the area."""
-    if drawn is None:
-        return {"value": float(value), "low": None, "high": None}
-    low, high = percentiles(risk_coverage_area(drawn) if coverage is None else risk_at(drawn, coverage), patients)
-    return {"value": float(value), "low": min(low, float(value)), "high": max(high, float(value))}
+def _measured(sums: Array) -> Array:
+    """The area, then the risk at each coverage: [..., 2 * level] -> [..., 1 + coverage]."""
+    return np.concatenate([risk_coverage_area(sums)[..., None], risk_at(sums, COVERAGES)], axis=-1)
+
+
+def _around(value: float, draws: Array, *, patients: int) -> tuple[float, float]:
+    low, high = percentiles(draws, patients)
+    return min(low, float(value)), max(high, float(value))
