@@ -25,7 +25,7 @@ from medpref.objectives.objective import Objective, parse_objective
 from medpref.recipe import Recipe, Train
 from medpref.schema import CLEAN, PreferencePair
 from medpref.trace import Trace, draw_pairs
-from medpref.training.activation import bytes_per_token
+from medpref.training.activation import bytes_kept
 from medpref.training.adapter import prepare
 from medpref.training.planner import SHARE_OF_MEMORY, Checkpointing, Forecast, forecast, free_bytes, step_loads
 
@@ -151,11 +151,11 @@ def answer(question: Question, *, seed: int = 0) -> Answer:
     settings = question.recipe.train
     policy = prepare(question.policy, settings, seed=seed)
     asked = replace(question, policy=policy)
-    per_token = bytes_per_token(policy)
+    each = bytes_kept(policy)
 
     def look(train: Train, checkpointing: Checkpointing) -> Forecast:
         loads = step_loads(asked.pairs, asked.groups, asked.objective, train, seed=seed)
-        return forecast(policy, loads, per_token=per_token, checkpointing=checkpointing, device="cpu")
+        return forecast(policy, loads, each=each, checkpointing=checkpointing, device="cpu")
 
     fits = question.machine.usable_bytes
     first = look(settings, "none" if settings.checkpointing == "auto" else settings.checkpointing)

@@ -12,7 +12,7 @@ from measure.ours import Ours
 from measure.workloads import make, regular
 
 from medpref.engine import counters
-from medpref.training.activation import bytes_per_token, predict_memory
+from medpref.training.activation import bytes_kept, predict_memory
 from medpref.training.cost import parameter_bytes, read_load, read_sizes, training_work
 
 SHAPE = dataclasses.replace(
@@ -30,9 +30,9 @@ def test_flops_bytes_and_tokens(tmp_path, per_image, corrupt, layered):
     with counters.counting() as counts:
         seen = watch(arm.policy.model, arm.gradients)
     sizes, load = read_sizes(arm.policy), read_load(arm.data.steps[0], given.objective.needs)
-    per_token = bytes_per_token(arm.policy)
+    each = bytes_kept(arm.policy)
     work = training_work(sizes, load, checkpointing=layered)
-    memory = predict_memory(sizes, load, per_token, checkpointing=layered)
+    memory = predict_memory(sizes, load, each, checkpointing=layered)
     arm.close()
 
     assert load.nodes == counts.tokens_computed == seen.tokens / (2 if layered else 1)
@@ -43,5 +43,5 @@ def test_flops_bytes_and_tokens(tmp_path, per_image, corrupt, layered):
     assert work.linears + work.head == pytest.approx(seen.flops - attention, rel=0.04)  # layer 0 has no input gradient
     assert 0.9 * work.attention < attention < 2.5 * work.attention  # small trees are read with a dense mask
     if not layered:
-        assert load.nodes * per_token == pytest.approx(seen.saved_bytes, rel=0.06)
+        assert load.nodes * each.token + load.rows * each.row == pytest.approx(seen.saved_bytes, rel=0.06)
     assert 0.75 < seen.peak_bytes / (memory.total - parameter_bytes(sizes)) < 1.05

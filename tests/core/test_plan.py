@@ -24,7 +24,7 @@ from medpref.plan_lines import lines, plan
 from medpref.recipe import Train, load_recipe
 from medpref.schema import Branch
 from medpref.trace import KNOWN, Trace, draw_pairs, parse_trace
-from medpref.training.activation import bytes_per_token
+from medpref.training.activation import bytes_kept
 from medpref.training.adapter import prepare
 from medpref.training.cost import read_load, read_sizes
 from medpref.training.sampler import order
@@ -75,11 +75,10 @@ def test_a_trace_by_hand() -> None:
     assert load.asked == 8 * (2 * 15 + 3 + 2)
     assert (load.rows, load.diverging, load.largest, len(load.studies)) == (8 * 4, 8 * 3, 17, 2)
     tree = [*range(1, 11), *range(11, 16), 16, 17, 16]
-    assert read_load(pairs[:1], clean).seen == sum(tree)
+    one = read_load(pairs[:1], clean)
+    assert (one.seen, one.seen_rows) == (sum(tree), 15 + 16 + 17 + 16)
     corrupt = Needs(branches=frozenset({CC, XC}))
     assert read_load(pairs, corrupt).nodes == 2 * 10 + 8 * 7 + 8 * 17
-    rows = read_load(pairs, clean, share=False)
-    assert (rows.nodes, rows.rows) == (8 * (17 + 16), 8 * 5)
 
 
 def test_real_pairs_are_read_as_training_will_read_them(tmp_path) -> None:
@@ -110,7 +109,7 @@ def test_the_outline_has_the_sizes_of_the_loaded_policy() -> None:
     real, empty = (prepare(load(f"{TINY}@random"), settings, seed=0) for load in (load_policy, load_outline))
     assert read_sizes(real) == read_sizes(empty)
     assert read_sizes(real).trained == sum(p.numel() for p in real.model.parameters() if p.requires_grad)
-    assert bytes_per_token(real) == bytes_per_token(empty)
+    assert bytes_kept(real) == bytes_kept(empty)
 
 
 @pytest.mark.parametrize("name", sorted(BUILDERS))
@@ -118,7 +117,7 @@ def test_every_family_has_an_outline_and_bytes(name: str) -> None:
     policy = prepare(load_outline(f"tiny:{name}"), Train(), seed=0)
     sizes = read_sizes(policy)
     layer = 4 * (2 * 128 + 3 * 352)  # at least the inputs of norms and of the MLP's last linear, in float32
-    assert bytes_per_token(policy) > sizes.layers * layer
+    assert bytes_kept(policy).token > (sizes.layers - 1) * layer
     assert sizes.linear > sizes.adapter > 0
     assert sizes.tower > 0 < sizes.patch
 

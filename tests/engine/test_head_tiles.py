@@ -135,7 +135,8 @@ def test_float32_is_as_near_to_float64_as_full_logits_in_float32_are(case):
     scales32 = [scale.float() for scale in scales]
     oracle = gradients(exact, scales, [hidden])[0]
     gaps = [(gradients(found, scales32, [low])[0].double() - oracle).norm() for found in (ours, theirs)]
-    assert gaps[0] <= 2 * gaps[1] + 1e-6 * (1 + largest) * (1 + oracle.norm())
+    rounded = largest + weight.abs().max().item()  # a gradient is a difference of averages of the matrix's rows
+    assert gaps[0] <= 2 * gaps[1] + 1e-6 * (1 + rounded) * (1 + oracle.norm())
 
 
 @settings(max_examples=40, deadline=None)

@@ -14,7 +14,7 @@ from medpref.models.outline import outline_of
 from medpref.models.policy import load_policy
 from medpref.recipe import Lora, Train
 from medpref.training import planner
-from medpref.training.activation import bytes_per_token
+from medpref.training.activation import bytes_kept
 from medpref.training.adapter import prepare
 from medpref.training.train import train
 from medpref.training.trainer import Task, micro_losses
@@ -101,11 +101,12 @@ def test_what_is_asked_for_is_not_looked_into(tmp_path):
 
 def test_bytes_do_not_depend_on_what_is_switched_on(tmp_path):
     policy = prepare(load_policy(POLICY), FAST, seed=0)
-    before = bytes_per_token(policy)
+    before = bytes_kept(policy)
     outline = outline_of(policy)
     assert {value.device.type for value in outline.model.parameters()} == {"meta"}
     assert {value.device.type for value in policy.model.parameters()} == {"cpu"}
     planner.checkpoint_layers(policy)
-    assert bytes_per_token(policy) == before == bytes_per_token(outline)
+    assert bytes_kept(policy) == before == bytes_kept(outline)
     half = replace(outline, model=outline.model.to(torch.bfloat16))
-    assert before / 2 < bytes_per_token(half) < 0.8 * before  # norms stay in float32
+    assert before.token / 2 < bytes_kept(half).token < 0.8 * before.token  # norms stay in float32
+    assert before.row / 2 < bytes_kept(half).row < 0.8 * before.row

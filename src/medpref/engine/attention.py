@@ -23,6 +23,7 @@ from transformers.masking_utils import sdpa_mask
 
 from medpref.engine.cascade import Parts, cascade, make_parts
 from medpref.engine.flex import flex, make_blocks
+from medpref.engine.last import Read, narrow_last
 from medpref.engine.layout import Plan
 from medpref.engine.planner import choose_capacity, parts_work, rows_work
 from medpref.engine.trie import Forest
@@ -94,12 +95,18 @@ def _cannot_pack(policy: Policy, forest: Forest) -> str:
     return "" if config._attn_implementation in ("sdpa", NAME) else f"{config._attn_implementation} attention"
 
 
-def describe(plan: Plan, policy: Policy) -> tuple[Tensor, dict[str, Any]]:
-    """The mask that a plan's layers are given, and what else they are."""
+def describe(plan: Plan, policy: Policy, rows: Tensor) -> tuple[Tensor, dict[str, Any]]:
+    """The mask that a plan's layers are given, and what else they are, where the flat slots ``rows`` are read."""
     device = policy.base.device
     if plan.backend in ("dense", "plain"):
-        return torch.as_tensor(plan.layout.visible(), device=device).unsqueeze(1), {}
+        extra = {} if plan.backend == "plain" else narrow_last(policy, Read(rows))
+        return torch.as_tensor(plan.layout.visible(), device=device).unsqueeze(1), extra
     policy.base.config.get_text_config()._attn_implementation = NAME
-    cascading = plan.backend == "cascade"
-    trie = make_parts(plan.forest, dtype=policy.base.dtype) if cascading else make_blocks(plan.forest, device)
-    return torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device), {"trie": trie}
+    trie: Parts | Any
+    if plan.backend == "cascade":
+        trie = make_parts(plan.forest, dtype=policy.base.dtype)
+        extra = narrow_last(policy, Read(rows, trie.narrowed(rows.tolist())))
+    else:
+        trie = make_blocks(plan.forest, device)
+        extra = narrow_last(policy, Read(rows))
+    return torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device), {"trie": trie, **extra}

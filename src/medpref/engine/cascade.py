@@ -12,7 +12,7 @@ parts' gradients add up to the exact ones. No mask of the whole row is ever made
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -43,20 +43,73 @@ class Bundle:
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
-    """``trunks``: (first node, end of the trunk, end of the tree) of each tree; ``bundles``: all that hangs below.
+class Block:
+    """Queries ``first:stop`` see the first ``end - start`` keys of their trunk; ``mask`` hides what lies ahead."""
 
-    A trunk is empty where sequences of one root differ from their first token on (the stock kernel must not see it).
+    first: int
+    stop: int
+    start: int
+    end: int
+    mask: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """``trees``: first node and end of each tree with its blocks, the one with most keys first.
+
+    ``bundles``: all that hangs below the trunks. ``covered``: every node is a query of some block. A trunk is empty
+    where sequences of one root differ from their first token on (the stock kernel must not see it).
     """
 
-    trunks: tuple[tuple[int, int, int], ...]
+    trees: tuple[tuple[int, int, tuple[Block, ...]], ...]
     bundles: tuple[Bundle, ...]
+    covered: bool
+
+    def narrowed(self, nodes: Sequence[int]) -> Parts:
+        """Without the blocks in whose queries there is none of ``nodes``; queries left out come out as zeros."""
+        wanted = np.sort(np.asarray(nodes))
+        first_of = {
+            place: np.searchsorted(wanted, place)
+            for tree in self.trees
+            for one in tree[2]
+            for place in (one.first, one.stop)
+        }
+        kept = [
+            (start, end, tuple(one for one in blocks if first_of[one.first] < first_of[one.stop]))
+            for start, end, blocks in self.trees
+        ]
+        return Parts(tuple(kept), self.bundles, covered=False)
 
 
 def make_parts(forest: Forest, *, dtype: torch.dtype) -> Parts:
     """The parts of a packed row whose slots are the forest's nodes in order."""
+    masks: dict[tuple[int, int], Tensor] = {}
+    trunks = find_trunks(forest)
+    trees = [(start, end, _blocks(start, middle, end, masks, dtype)) for start, middle, end in trunks]
     bundles = [_bundle(forest, members, dtype) for members in bundle_branches(find_branches(forest))]
-    return Parts(tuple(find_trunks(forest)), tuple(bundles))
+    return Parts(tuple(trees), tuple(bundles), covered=all(start < middle for start, middle, _ in trunks))
+
+
+def _blocks(
+    start: int, middle: int, end: int, masks: dict[tuple[int, int], Tensor], dtype: torch.dtype
+) -> tuple[Block, ...]:
+    """A trunk's queries by blocks, and the queries after it.
+
+    The stock kernel reads keys 512 at a time even where causality hides most of them; blocks of queries with the keys
+    up to their own end leave out what it would compute for nothing.
+    """
+    if start == middle:
+        return ()
+    blocks = [Block(middle, end, start, middle, None)] if middle < end else []
+    count = max(1, round((middle - start) / BLOCK))
+    edges = [start + (middle - start) * number // count for number in range(count + 1)]
+    for first, stop in reversed(list(pairwise(edges))):
+        shape = (stop - first, stop - start)
+        if shape not in masks:
+            unseen = torch.full(shape, float("-inf"), dtype=dtype)
+            masks[shape] = unseen.triu_(1 + first - start)[None, None]
+        blocks.append(Block(first, stop, start, stop, masks[shape]))
+    return tuple(blocks)
 
 
 def _bundle(forest: Forest, members: list[tuple[int, int]], dtype: torch.dtype) -> Bundle:
@@ -84,16 +137,19 @@ class _Cascade(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, parts: Parts, scale: float) -> Tensor:
-        out = torch.zeros_like(query)
+        out = torch.empty_like(query) if parts.covered else torch.zeros_like(query)
         total = query.new_full(query.shape[:2], float("-inf"), dtype=torch.promote_types(query.dtype, torch.float32))
-        for start, first, stop, end, mask in _blocks(parts, query):
-            keys = _run(key, start, end), _run(value, start, end)
-            found, log_sum = FORWARD(_run(query, first, stop), *keys, 0.0, False, attn_mask=mask, scale=scale)
-            out[first:stop], total[first:stop] = found[0].transpose(0, 1), log_sum[0].t()
+        for one in _all_blocks(parts):
+            keys = _run(key, one.start, one.end), _run(value, one.start, one.end)
+            asked = _run(query, one.first, one.stop)
+            found, log_sum = FORWARD(asked, *keys, 0.0, False, attn_mask=one.mask, scale=scale)
+            out[one.first : one.stop], total[one.first : one.stop] = found[0].transpose(0, 1), log_sum[0].t()
         for bundle in parts.bundles:
             given = [_gather(whole, bundle) for whole in (query, key, value)]
             found, log_sum = FORWARD(*given, 0.0, False, attn_mask=bundle.mask, scale=scale)
             _merge(out, total, _rows(found, bundle), _rows(log_sum, bundle), bundle.own)
+        if not parts.covered:
+            total.masked_fill_(total == float("-inf"), float("inf"))  # queries left out, which padding may repeat
         ctx.parts, ctx.scale = parts, scale
         ctx.save_for_backward(query, key, value, out, total)
         return out
@@ -102,14 +158,17 @@ class _Cascade(torch.autograd.Function):
     def backward(ctx: Any, *up: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, out, total = ctx.saved_tensors
         rising = up[0].contiguous()
-        grads = tuple(torch.zeros_like(given) for given in (query, key, value))
-        for start, first, stop, end, mask in _blocks(ctx.parts, query):
-            keys = _run(key, start, end), _run(value, start, end)
-            up_, asked, out_, total_ = (_run(whole, first, stop) for whole in (rising, query, out, total))
-            found = BACKWARD(up_, asked, *keys, out_, total_, 0.0, False, attn_mask=mask, scale=ctx.scale)
-            grads[0][first:stop] = found[0][0].transpose(0, 1)
-            for grad, part in zip(grads[1:], found[1:], strict=True):
-                grad[start:end] += part[0].transpose(0, 1)
+        grads = torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
+        if not ctx.parts.covered:
+            grads[0].zero_()
+        for start, end, blocks in ctx.parts.trees:
+            known = blocks[0].end if blocks else start
+            for grad in grads[1:]:
+                grad[known:end] = 0
+            for number, one in enumerate(blocks):
+                keys = _run(key, one.start, one.end), _run(value, one.start, one.end)
+                given = (_run(whole, one.first, one.stop) for whole in (rising, query, out, total))
+                _backward_block(grads, one, keys, given, scale=ctx.scale, add=number > 0)
         for bundle in ctx.parts.bundles:
             own = [_gather(whole, bundle) for whole in (rising, query, key, value, out, total)]
             found = BACKWARD(*own, 0.0, False, attn_mask=bundle.mask, scale=ctx.scale)
@@ -118,26 +177,26 @@ class _Cascade(torch.autograd.Function):
         return (*grads, None, None)
 
 
-def _blocks(parts: Parts, query: Tensor) -> Iterator[tuple[int, int, int, int, Tensor | None]]:
-    """Queries ``first:stop`` with the keys ``start:end`` of their trunk that they see, and a mask on their diagonal.
+def _backward_block(
+    grads: tuple[Tensor, ...],
+    one: Block,
+    keys: tuple[Tensor, Tensor],
+    given: Iterable[Tensor],
+    *,
+    scale: float,
+    add: bool,
+) -> None:
+    """A block's gradients: its queries are no other block's; its keys' are added where an earlier block wrote them."""
+    up, asked, out, total = given
+    found = BACKWARD(up, asked, *keys, out, total, 0.0, False, attn_mask=one.mask, scale=scale)
+    grads[0][one.first : one.stop] = found[0][0].transpose(0, 1)
+    for grad, part in zip(grads[1:], found[1:], strict=True):
+        place, rows = grad[one.start : one.end], part[0].transpose(0, 1)
+        place.add_(rows) if add else place.copy_(rows)
 
-    The stock kernel reads keys 512 at a time even where causality hides most of them; blocks of queries with the keys
-    up to their own end leave out what it would compute for nothing.
-    """
-    masks: dict[tuple[int, int], Tensor] = {}
-    for start, middle, end in parts.trunks:
-        if start == middle:
-            continue
-        count = max(1, round((middle - start) / BLOCK))
-        edges = [start + (middle - start) * number // count for number in range(count + 1)]
-        for first, stop in pairwise(edges):
-            shape = (stop - first, stop - start)
-            if shape not in masks:
-                unseen = torch.full(shape, float("-inf"), dtype=query.dtype, device=query.device)
-                masks[shape] = unseen.triu_(1 + first - start)[None, None]
-            yield start, first, stop, stop, masks[shape]
-        if middle < end:
-            yield start, middle, end, middle, None
+
+def _all_blocks(parts: Parts) -> Iterator[Block]:
+    return (one for _, _, blocks in parts.trees for one in blocks)
 
 
 def _run(whole: Tensor, start: int, end: int) -> Tensor:

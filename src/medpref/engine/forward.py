@@ -1,4 +1,4 @@
-"""A plan through the language model: embeddings in, the hidden states at its nodes out."""
+"""A plan through the language model: embeddings in, the hidden states that are read out."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from medpref.engine.attention import arrange, describe
 from medpref.engine.encode import EncodedBranch
 from medpref.engine.images import ImageStore
 from medpref.engine.layout import Plan, make_plan
+from medpref.engine.trie import Array
 from medpref.errors import ModelError
 from medpref.models.policy import Policy
 
@@ -35,8 +36,11 @@ def plan_for(policy: Policy, lines: Sequence[EncodedBranch], backend: str) -> Pl
     return plan
 
 
-def hidden_states(policy: Policy, plan: Plan, images: ImageStore) -> Tensor:
-    """Final hidden states of the plan's slots, ``[row * column, width]``; index it with ``plan.layout.slot``."""
+def hidden_states(policy: Policy, plan: Plan, images: ImageStore, slots: Array) -> Tensor:
+    """Final hidden states ``[slot, width]`` at some of the plan's slots, which ``plan.layout.slot`` gives by node.
+
+    Other rows are not computed in the last layer, except by the plain back end, which is the oracle.
+    """
     layout, family, base = plan.layout, policy.family, policy.base
     device = base.device
     features = images.features(plan.studies, plan.study_sizes)
@@ -45,11 +49,12 @@ def hidden_states(policy: Policy, plan: Plan, images: ImageStore) -> Tensor:
         features = features[torch.as_tensor(order, device=features.device)]
     ids = torch.as_tensor(layout.tokens, device=device)
     embeds = family.embed(base, ids.flatten(), features.to(device))
-    mask, extra = describe(plan, policy)
+    rows = torch.as_tensor(slots, device=device)
+    mask, extra = describe(plan, policy, rows)
     positions = torch.as_tensor(layout.positions, device=device)
     hidden = family.hidden(policy.model, embeds.view(*ids.shape, -1), mask, positions, ids=ids, **extra)
     counters.add(slots=ids.numel())
-    return hidden.flatten(0, 1)
+    return hidden.flatten(0, 1)[rows]
 
 
 @contextlib.contextmanager

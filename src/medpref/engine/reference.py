@@ -47,7 +47,7 @@ def read_reference(policy: Policy, plan: Plan, images: ImageStore, *, keep: Sequ
     edges = find_edges(plan)
     device = policy.base.device
     with torch.no_grad():
-        hidden = hidden_states(policy, plan, images)[torch.as_tensor(edges.slot, device=device)]
+        hidden = hidden_states(policy, plan, images, edges.slot)
         ask = Ask(torch.as_tensor(edges.row, device=device), torch.as_tensor(edges.token, device=device))
         log_prob = read_head(hidden, head_weight(policy), ask).log_prob
     counters.add(reference_tokens=plan.forest.nodes)

@@ -47,7 +47,7 @@ def score(
     edges = find_edges(plan)
     spoken = _reference_lines(policy, plan, batch, images=images, reference=reference, backend=backend)
     device = policy.base.device
-    hidden = hidden_states(policy, plan, images)[torch.as_tensor(edges.slot, device=device)]
+    hidden = hidden_states(policy, plan, images, edges.slot)
     weight = head_weight(policy)
     reading = _Reading(batch, edges, device)
     out = read_head(hidden, weight, reading.ask(needs, spoken, reference))

@@ -1,7 +1,8 @@
 """The bytes that autograd keeps for the backward pass of one token, found on the model's outline; no weight is read.
 
 The language model runs on the meta device over a few tokens, with an attention that keeps what our kernels keep, while
-hooks add up what is saved. Twice, with different lengths: the difference is what a token costs, whatever the family.
+hooks add up what is saved. Several times, with different lengths and rows read: the differences are what a token and a
+row cost, whatever the family.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 
+from medpref.engine.last import Read, narrow_last
 from medpref.engine.tiles import CHUNK_BYTES
 from medpref.models.decoder import run
 from medpref.models.outline import outline_of
@@ -21,7 +23,6 @@ from medpref.models.policy import Policy
 from medpref.training.cost import Load, Sizes, parameter_bytes
 
 NAME = "medpref-outline"
-LENGTHS = (8, 24)
 
 
 @dataclass(frozen=True)
@@ -42,28 +43,36 @@ class Memory:
         return self.parameters + self.activations + self.passing + self.features
 
 
-def bytes_per_token(policy: Policy) -> int:
-    """What autograd keeps of one token through all layers of the language model, without checkpointing."""
+@dataclass(frozen=True)
+class Kept:
+    """Bytes that autograd keeps of a ``token``, and what it keeps more of a ``row``: a token that the head reads."""
+
+    token: int
+    row: int
+
+
+def bytes_kept(policy: Policy) -> Kept:
+    """What autograd keeps through all layers of the language model, without checkpointing."""
     outline = outline_of(policy)
     language = outline.base.config.get_text_config()
     before, language._attn_implementation = language._attn_implementation, NAME
     outline.base.activation_checkpointing_disable()
     outline.model.train()
-    short, long = (_saved(outline, length) for length in LENGTHS)
+    short, long, read = (_saved(outline, length, rows) for length, rows in ((8, 4), (24, 4), (24, 12)))
     language._attn_implementation = before
-    return round((long - short) / (LENGTHS[1] - LENGTHS[0]))
+    return Kept(token=round((long - short) / 16), row=round((read - long) / 8))
 
 
-def predict_memory(sizes: Sizes, load: Load, per_token: int, *, checkpointing: bool, device: str = "cpu") -> Memory:
+def predict_memory(sizes: Sizes, load: Load, each: Kept, *, checkpointing: bool, device: str = "cpu") -> Memory:
     """The peak of an optimiser step whose largest micro-step is ``load``: in the head, or in a layer's backward.
 
     With per-layer checkpointing a layer's input is kept for all layers and everything else for one at a time, in its
     backward. There gradients pass through as well: about two rows of the MLP and four of the model's width a token.
     """
-    forward = backward = load.nodes * per_token
+    forward = backward = load.nodes * each.token + load.rows * each.row
     if checkpointing:
         forward = load.nodes * sizes.layers * sizes.width * sizes.item
-        backward = forward + load.nodes * per_token // sizes.layers
+        backward = forward + load.nodes * (each.token + each.row) // sizes.layers
     layer = load.nodes * (2 * sizes.inner + 4 * sizes.width) * sizes.item
     head = _head_bytes(sizes, load, device)
     kept, passing = max((forward, head), (backward, layer), key=sum)
@@ -83,7 +92,7 @@ def _head_bytes(sizes: Sizes, load: Load, device: str) -> int:
     return wide * kept + min(CHUNK_BYTES[device], wide * live * sizes.vocabulary)
 
 
-def _saved(outline: Policy, length: int) -> int:
+def _saved(outline: Policy, length: int, read: int) -> int:
     family, base = outline.family, outline.base
     rows = base.get_input_embeddings()(torch.zeros(1, length, dtype=torch.long, device="meta"))
     mask = torch.ones(1, 1, length, length, dtype=torch.bool, device="meta").tril()
@@ -99,7 +108,8 @@ def _saved(outline: Policy, length: int) -> int:
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
         places = axes if family.axes > 1 else axes[0]
-        hidden = run(base.get_submodule(family.language), rows, mask, places, keys=axes[0])
+        narrow = narrow_last(outline, Read(torch.arange(read, device="meta")))
+        hidden = run(base.get_submodule(family.language), rows, mask, places, keys=axes[0], **narrow)
     found = sum(value.untyped_storage().nbytes() for value in kept.values())
     del hidden
     return found

@@ -2,19 +2,23 @@
 
 A multiply-add is two FLOPs. A token costs the linears of every layer once forward and once backward (the gradient with
 respect to their input; a trained weight costs once more), and attention ``4 width`` FLOPs forward and ``10 width``
-backward (the scores are made again) for every token it sees. Norms, rotary embedding and activations are not counted.
+backward (the scores are made again) for every token it sees; in the last layer most linears and all queries count only
+for the rows that the head reads. Norms, rotary embedding and activations are not counted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from medpref.engine.encode import EncodedBranch, EncodedPair, required_branches
-from medpref.engine.trie import Array, build_forest
+from medpref.engine.last import NARROWED, narrows
+from medpref.engine.trie import build_forest
 from medpref.models.bare import bare
 from medpref.models.policy import Policy
 from medpref.objectives.scores import Needs
@@ -24,13 +28,16 @@ from medpref.objectives.scores import Needs
 class Sizes:
     """A prepared policy in numbers; weights are counted in elements, ``item`` is the bytes of one.
 
-    ``linear`` and ``adapter`` are those that every token of the language model is multiplied by; ``tower`` those that
+    ``linear`` and ``adapter`` are those that every token of the language model is multiplied by, ``last_linear`` and
+    ``last_adapter`` those among them that only rows read by the head are (``engine/last.py``); ``tower`` those that
     every image patch is, where ``tower_attention`` layers times width see each other. ``patch`` are the pixels
     (times channels) of one patch.
     """
 
     linear: int
     adapter: int
+    last_linear: int
+    last_adapter: int
     linear_trained: bool
     layers: int
     attention_width: int
@@ -53,17 +60,20 @@ def read_sizes(policy: Policy) -> Sizes:
     config = base.config.get_text_config()
     named = [(name, part) for name, part in base.named_modules() if isinstance(part, nn.Linear)]
     inside = [(name, part.weight) for name, part in named if name.startswith(f"{family.language}.layers")]
-    adapter = [weight for name, weight in inside if ".lora_" in name]
-    linear = [weight for name, weight in inside if ".lora_" not in name]
+    adapter = [(name, weight) for name, weight in inside if ".lora_" in name]
+    linear = [(name, weight) for name, weight in inside if ".lora_" not in name]
+    last = partial(_last, base.get_submodule(family.language), family.language)
     tower = [value for name, value in base.named_parameters() if name.startswith(family.towers)]
     attention = [weight for name, weight in inside if name.endswith((".q_proj", ".q_proj.base_layer"))]
     parameters = list(base.parameters())
     trained = [value for value in parameters if value.requires_grad]
     head = family.head(base).weight
     return Sizes(
-        linear=_elements(linear),
-        adapter=_elements(adapter),
-        linear_trained=any(weight.requires_grad for weight in linear),
+        linear=_elements(weight for _, weight in linear),
+        adapter=_elements(weight for _, weight in adapter),
+        last_linear=last(linear),
+        last_adapter=last(adapter),
+        linear_trained=any(weight.requires_grad for _, weight in linear),
         layers=int(config.num_hidden_layers),
         attention_width=len(attention[0]) if attention else int(config.hidden_size),
         width=int(config.hidden_size),
@@ -82,6 +92,15 @@ def read_sizes(policy: Policy) -> Sizes:
 
 def _elements(values: object) -> int:
     return sum(value.numel() for value in values)  # type: ignore[attr-defined]
+
+
+def _last(language: Any, path: str, named: Sequence[tuple[str, Tensor]]) -> int:
+    """Elements of the last layer's linears that :func:`~medpref.engine.last.narrow_last` gives fewer rows."""
+    if not narrows(language.layers[-1]):
+        return 0
+    head = f"{path}.layers.{len(language.layers) - 1}."
+    parts = tuple(head + name for name in NARROWED)
+    return _elements(weight for name, weight in named if name.startswith(parts))
 
 
 def _tower_attention(config: object) -> int:
@@ -104,48 +123,46 @@ def _patch(base: nn.Module, towers: tuple[str, ...]) -> int:
 class Load:
     """What one micro-step reads.
 
-    ``nodes`` distinct tokens of ``asked``; ``seen`` pairs of a token and one it attends to; ``rows`` hidden states
-    that the head reads, of which ``diverging`` against the reference; ``largest`` is the longest branch.
+    ``nodes`` distinct tokens of ``asked``; ``seen`` pairs of a token and one it attends to, ``seen_rows`` those of
+    tokens that the head reads; ``rows`` hidden states that the head reads, of which ``diverging`` against the
+    reference; ``largest`` is the longest branch.
     """
 
     nodes: int
     asked: int
     seen: int
+    seen_rows: int
     rows: int
     diverging: int
     largest: int
     studies: frozenset[tuple[str, ...]]
 
 
-def read_load(pairs: Sequence[EncodedPair], needs: Needs, *, share: bool = True) -> Load:
-    """The load of some pairs scored together; without ``share`` every branch is a row of its own."""
+def read_load(pairs: Sequence[EncodedPair], needs: Needs) -> Load:
+    """The load of some pairs scored together."""
     wanted = required_branches(needs)
     lines: dict[str, EncodedBranch] = {}
     diverging: set[str] = set()
     for pair in pairs:
         for name in (branch for branch in wanted if branch in pair.branches):
             line = pair.branches[name]
-            key = line.key if share else f"{pair.id} {name}"
-            lines[key] = line
+            lines[line.key] = line
             if name in needs.divergence:
-                diverging.add(key)
-    roots = [line.images if share else key for key, line in lines.items()]
-    forest = build_forest([(root, line.read) for root, line in zip(roots, lines.values(), strict=True)])
+                diverging.add(line.key)
+    forest = build_forest([(line.images, line.read) for line in lines.values()])
     ends = zip(lines.items(), forest.paths, strict=True)
     parents = {key: path[-len(line.reply_ids) :] for (key, line), path in ends}
+    read = np.unique(np.concatenate(list(parents.values())))
     return Load(
         nodes=forest.nodes,
         asked=sum(len(line.prompt) + len(line.reply_ids) for line in lines.values()),
         seen=int((forest.depth + 1).sum()),
-        rows=_distinct(list(parents.values())),
-        diverging=_distinct([parents[key] for key in diverging]),
+        seen_rows=int((forest.depth[read] + 1).sum()),
+        rows=len(read),
+        diverging=len(np.unique(np.concatenate([parents[key] for key in diverging]))) if diverging else 0,
         largest=max(len(line.read) for line in lines.values()),
         studies=frozenset(line.images for line in lines.values()),
     )
-
-
-def _distinct(parts: Sequence[Array]) -> int:
-    return len(np.unique(np.concatenate(parts))) if parts else 0
 
 
 @dataclass(frozen=True)
@@ -170,8 +187,9 @@ def training_work(sizes: Sizes, load: Load, *, checkpointing: bool = False) -> W
     """
     again = 1 if checkpointing else 0
     passes = 2 + again + (1 if sizes.linear_trained else 0)
-    linears = 2 * load.nodes * (passes * sizes.linear + (3 + again) * sizes.adapter)
-    attention = load.seen * sizes.layers * sizes.attention_width * (14 + 4 * again)
+    linears = 2 * (passes * _linears(load, sizes.linear, sizes.last_linear))
+    linears += 2 * ((3 + again) * _linears(load, sizes.adapter, sizes.last_adapter))
+    attention = _seen(sizes, load) * sizes.attention_width * (14 + 4 * again)
     products = 2 * load.rows + 3 * load.diverging
     if sizes.head_trained:
         products = 4 * load.rows + 2 * load.diverging
@@ -180,8 +198,21 @@ def training_work(sizes: Sizes, load: Load, *, checkpointing: bool = False) -> W
 
 def reading_work(sizes: Sizes, load: Load) -> Work:
     """A forward pass without gradients and without adapters: the reference."""
-    attention = 4 * load.seen * sizes.layers * sizes.attention_width
-    return Work(2 * load.nodes * sizes.linear, attention, 2.0 * load.rows * sizes.vocabulary * sizes.width)
+    attention = 4 * _seen(sizes, load) * sizes.attention_width
+    return Work(
+        2 * _linears(load, sizes.linear, sizes.last_linear), attention, 2.0 * load.rows * sizes.vocabulary * sizes.width
+    )
+
+
+def _linears(load: Load, elements: int, last: int) -> int:
+    """Multiply-adds of every token with all linears but the last layer's, and of the rows read with those."""
+    return load.nodes * (elements - last) + load.rows * last
+
+
+def _seen(sizes: Sizes, load: Load) -> int:
+    """Keys seen in all layers; in the last one by the rows that are read."""
+    last = load.seen_rows if sizes.last_linear else load.seen
+    return load.seen * (sizes.layers - 1) + last
 
 
 def tower_work(sizes: Sizes, patches: int) -> float:

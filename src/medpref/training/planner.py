@@ -19,7 +19,7 @@ from medpref.engine.pack import pack
 from medpref.models.policy import Policy
 from medpref.objectives.objective import Objective
 from medpref.recipe import Train
-from medpref.training.activation import Memory, bytes_per_token, predict_memory
+from medpref.training.activation import Kept, Memory, bytes_kept, predict_memory
 from medpref.training.cost import Load, Sizes, Work, read_load, read_sizes, training_work
 from medpref.training.sampler import order
 
@@ -58,14 +58,14 @@ def step_loads(
 
 
 def forecast(
-    policy: Policy, steps: tuple[tuple[Load, ...], ...], *, per_token: int, checkpointing: Checkpointing, device: str
+    policy: Policy, steps: tuple[tuple[Load, ...], ...], *, each: Kept, checkpointing: Checkpointing, device: str
 ) -> Forecast:
-    """Work and memory of some steps; ``per_token`` is :func:`bytes_per_token` of the policy."""
+    """Work and memory of some steps; ``each`` is :func:`bytes_kept` of the policy."""
     sizes, layered = read_sizes(policy), checkpointing == "layer"
     works = [training_work(sizes, load, checkpointing=layered) for step in steps for load in step]
     total = Work(*(sum(getattr(work, part) for work in works) for part in ("linears", "attention", "head")))
     loads = [load for step in steps for load in step]
-    memories = [predict_memory(sizes, load, per_token, checkpointing=layered, device=device) for load in loads]
+    memories = [predict_memory(sizes, load, each, checkpointing=layered, device=device) for load in loads]
     return Forecast(sizes, steps, checkpointing, total, max(memories, key=lambda memory: memory.total))
 
 
@@ -86,7 +86,7 @@ def choose_checkpointing(
         return settings.checkpointing
     device = policy.base.device.type
     steps = step_loads(pairs, groups, objective, settings, seed=seed)
-    found = forecast(policy, steps, per_token=bytes_per_token(policy), checkpointing="none", device=device)
+    found = forecast(policy, steps, each=bytes_kept(policy), checkpointing="none", device=device)
     extra = found.memory.total - found.sizes.weights * found.sizes.item
     return "none" if extra <= SHARE_OF_MEMORY * free_bytes(device) else "layer"
 
