@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from medpref import stages, store
 from medpref.models.chat import NOBODY
 from medpref.recipe import Recipe, Train
+from medpref.roles import judge_of
 from medpref.supervised import control_pairs, sft_pairs
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def start(run: Run, examples: str) -> None:
 def curate(run: Run, examples: str) -> dict[str, str]:
     """pairs/NAME for each recipe that makes pairs (once for equal builders); returns their hashes by recipe name."""
     from medpref.curation.chat_ahead import signature
+    from medpref.curation.localized import signature as models_named
 
     begin = run.arms[-1]
     aligned = [(recipe, checked) for recipe, checked in zip(run.recipes, run.checked, strict=True) if aligns(recipe)]
@@ -90,6 +92,7 @@ def curate(run: Run, examples: str) -> dict[str, str]:
                 inputs={"examples": examples, "policy": begin.hash}
                 | ({"instructions": run.instructions} if run.instructions else {})
                 | (own if any(map(_reads_own, checked.builders)) else {})
+                | ({"localizers": models} if (models := models_named(recipe.pairs)) else {})
                 | asked,
                 seed=run.config.seed,
                 roles=run.roles if asked else NOBODY,
@@ -101,10 +104,11 @@ def curate(run: Run, examples: str) -> dict[str, str]:
 
 
 def _reads_own(builder: Any) -> bool:
-    """Whether a builder needs the policy's own replies: to edit, reject or mine by them, or among samples to choose."""
+    """Whether a builder needs the policy's own replies: to edit, reject or mine by them, to choose or to localize."""
     writers = [writer for writer in (builder.chosen, builder.rejected) if writer is not None]
     chooses = any(getattr(writer, "plan", None) is not None for writer in writers)
-    return builder.mine is not None or chooses or any(writer.kind in OWN_REPLY_WRITERS for writer in writers)
+    looks = getattr(builder.localize, "reply", "answer") == "own"
+    return builder.mine is not None or chooses or looks or any(writer.kind in OWN_REPLY_WRITERS for writer in writers)
 
 
 def aligns(recipe: Recipe) -> bool:
@@ -159,16 +163,19 @@ def _train_arm(run: Run, recipe: Recipe, name: str, begin: Arm, pairs: str, *, c
 
 def evaluate(run: Run, examples: str) -> None:
     """eval/NAME for each arm; an arm that fails is no longer of the run."""
+    settings = run.recipes[0].evaluation
+    asked = {"judge": judge_of(run.roles)} if settings.facts == "judge" else {}
     for arm in run.arms:
         with run.attempt(arm.name) if arm.role in {"recipe", "control"} else contextlib.nullcontext():
             manifest = stages.evaluate_stage(
                 run.root,
                 arm.name,
                 policy=arm.spec,
-                inputs={"examples": examples, "model": arm.hash},
-                settings=run.recipes[0].evaluation,
+                inputs={"examples": examples, "model": arm.hash} | asked,
+                settings=settings,
                 seed=run.config.seed,
                 synthetic=run.source.synthetic,
+                roles=run.roles if asked else NOBODY,
             )
             run.note(f"eval/{arm.name}", manifest)
     run.arms = [arm for arm in run.arms if arm.name not in (run.failures or ())]

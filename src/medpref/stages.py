@@ -160,8 +160,8 @@ def pairs_stage(
 ) -> Manifest:
     """pairs/NAME/: what the builders make of the train examples, and the source's own pairs where asked for.
 
-    ``policy`` is loaded only where a writer samples from it or a corrupt view is checked for evidence; its hash is
-    ``inputs["policy"]``. ``roles`` are the language models that the builders may ask.
+    ``policy`` is loaded only where a writer samples from it, a localizer asks it, or a corrupt view is checked for
+    evidence; its hash is ``inputs["policy"]``. ``roles`` are the language models that the builders may ask.
     """
 
     def work(out: Path) -> Mapping[str, Any]:
@@ -221,7 +221,15 @@ def _build(
 
 
 def evaluate_stage(
-    root: Path, name: str, *, policy: str, inputs: Mapping[str, Any], settings: Evaluation, seed: int, synthetic: bool
+    root: Path,
+    name: str,
+    *,
+    policy: str,
+    inputs: Mapping[str, Any],
+    settings: Evaluation,
+    seed: int,
+    synthetic: bool,
+    roles: Roles = NOBODY,
 ) -> Manifest:
     """eval/NAME/: replies, verdicts and estimates of one model on the evaluation split."""
 
@@ -243,6 +251,7 @@ def evaluate_stage(
             synthetic=synthetic,
             steps=steps,
             settings=settings,
+            roles=roles,
         )
         return counts
 

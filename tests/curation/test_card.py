@@ -128,6 +128,27 @@ def test_the_card_of_the_packs_scored_pairs_exposes_their_length(
     assert abs(card["text"]["style_by_length"] - 0.5) < 0.15
 
 
+def test_the_card_of_all_of_mmedpos_vqa_pairs_exposes_their_length(pack_folder: Path) -> None:
+    """The whole VQA-RAD file, without images: the published gap is 11 words."""
+    rows = [row for _, row in store.iter_lines(pack_folder / "text_only" / "mmedpo_vqa_rad.jsonl")]
+    told = [
+        PreferencePair(
+            id=row["id"], example=row["id"], patient=row["image_name"], question=row["question"],
+            views={"clean": (IMAGE,)}, weight=row["score"],
+            replies={name: Reply(text=row[name]) for name in ("chosen", "rejected")},
+        )
+        for row in rows
+    ]  # fmt: skip
+    card = summarise(told)
+    assert len(told) == 1797
+    gaps = [len(row["rejected"].split()) - len(row["chosen"].split()) for row in rows]
+    assert card["lengths"]["gap"]["mean"] == pytest.approx(np.mean(np.abs(gaps)), abs=1e-5)
+    assert 10.5 < np.mean(gaps) <= card["lengths"]["gap"]["mean"] < 12
+    assert card["lengths"]["rejected_longer"] > 0.9
+    assert card["style_test"]["auc"] > 0.95
+    assert card["style_test"]["auc_length"] > 0.9
+
+
 def test_leaks_by_hand(tmp_path: Path) -> None:
     from .studies import train_split
 

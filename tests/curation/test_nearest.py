@@ -112,6 +112,23 @@ def test_features_of_examples(tmp_path: Path) -> None:
     assert rows["findings"].sum() == 18
 
 
+def test_yes_and_no_are_compared_by_what_they_say_is_there(tmp_path: Path) -> None:
+    first = train_split(tmp_path, patients=1)[0].model_copy(update={"facts": ()})
+    said = [
+        ("Is this film normal?", "No"),
+        ("Is there an abnormality?", "Yes"),
+        ("Is there an abnormality?", "No"),
+        ("Is this film normal?", "Yes"),
+        ("Is it clear?", "No"),
+    ]
+    asked = [first.model_copy(update={"question": question, "answer": answer}) for question, answer in said]
+    rows = features(asked, tmp_path, ("rationale", "findings"))
+    alike = rows["rationale"] @ rows["rationale"].T
+    expected = [[1, 1, 0, 0, 0], [1, 1, 0, 0, 0], [0, 0, 1, 1, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0, 1]]
+    assert alike == pytest.approx(np.array(expected), abs=1e-6)
+    assert rows["findings"].sum(axis=1).tolist() == [1, 1, 0, 0, 0]
+
+
 def test_an_even_image_and_an_empty_text_are_zero_rows_not_nan() -> None:
     from PIL import Image
 

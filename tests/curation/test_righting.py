@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from medpref.curation.clause import at_odds, contradicts_itself, main_clause, nonsense
+from medpref.curation.clause import at_odds, contradicts_itself, main_clause, nonsense, says_otherwise
 from medpref.curation.draft import Draft, Refused
 from medpref.curation.falsify import falsify
 from medpref.curation.pool import gather
@@ -34,6 +34,11 @@ def asked(question: str, answer: str, *, kind: str = "other") -> Example:
         ("What is it, viral or parasitic?", "Parasitic", "It is a viral process.", "It is a parasitic process."),
         ("What is the cause?", "CVA", "The cause is hemorrhage.", "The cause is CVA."),
         ("Which organ is it?", "jejunum", "Spleen", "Jejunum"),
+        ("Which organ is it?", "jejunum", "It is the ribs.", "It is the jejunum."),
+        ("What view is it?", "PA", "It is a lateral (LAT) film.", "It is a PA film."),
+        ("What is it?", "metastasis", "It is a benign cyst.", None),
+        ("What is it?", "benign tumor", "It is a benign cyst.", "It is a benign tumor."),
+        ("Where is it?", "liver", "The lungs are affected.", None),
         # off the subject, a system for a place, nothing to hold on to
         ("Which organ is it?", "jejunum", "axial", None),
         ("Where is the abscess?", "descending colon", "skull and contents", None),
@@ -77,6 +82,27 @@ def test_a_reply_at_odds_with_itself_is_not_used() -> None:
     assert at_odds("A normal heart with signs of cardiomegaly.")
     assert at_odds("The kidneys are abnormal with no abnormality.")
     assert not at_odds("A normal heart without effusion.")
+
+
+@pytest.mark.parametrize(
+    ("text", "odd"),
+    [
+        ("Yes, taken in a prone position.", True),
+        ("No, taken in a supine position.", True),
+        ("Yes, taken in a supine position.", False),
+        # what is denied may be the opposite of what was asked
+        ("Yes, the patient is not prone.", False),
+    ],
+)
+def test_a_lead_that_the_rest_contradicts_is_seen(text: str, odd: bool) -> None:
+    assert says_otherwise(asked("Is it taken in a supine position?", "Yes"), text) is odd
+
+
+def test_an_edit_that_leaves_another_contradiction_is_dropped(tmp_path: Path) -> None:
+    example = asked("Was it taken in a symmetrical supine position?", "Yes")
+    own = {example.id: OwnReply(example=example.id, text="No, it was taken in an asymmetrical prone position.")}
+    found = Correct().write(example, gather([example], own, seed=0, root=tmp_path), role="chosen", other=None)
+    assert found == Refused("an edited reply is at odds with itself")
 
 
 def test_words_that_nobody_knows_are_no_answer(tmp_path: Path) -> None:

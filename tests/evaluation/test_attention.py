@@ -93,6 +93,24 @@ def policy(request):
     return load_policy(f"tiny:{request.param}@random")
 
 
+def test_attention_is_read_at_the_familys_own_positions(policy):
+    """As transformers reads it when it is told which tokens are the image: rows and columns on three rotary axes."""
+    import torch
+    from PIL import Image
+
+    from medpref.evaluation.attend import attend, eager
+
+    pixels = policy.pixels([Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8))])
+    ids = torch.tensor([policy.prompt_ids("Is there a nodule?", pixels)])
+    image = ids == policy.family.image_token_id(policy.base)
+    told = {"mm_token_type_ids": image.int()} if policy.family.axes == 3 else {}
+    with eager(policy), torch.no_grad():
+        found = attend(policy, "Is there a nodule?", pixels)
+        out = policy.base(input_ids=ids, **pixels, **told, output_attentions=True, use_cache=False)
+    theirs = [layer[0, :, -1].mean(dim=0)[image[0]].numpy() for layer in out.attentions]
+    assert found == pytest.approx(np.stack(theirs), abs=1e-6)
+
+
 def test_curve_of_a_tiny_policy(policy, tmp_path):
     from medpref.evaluation.attend import attend, attention_curve, attention_rows, eager
     from medpref.imaging.decode import read_image
@@ -119,8 +137,9 @@ def test_saliency_is_the_slope_of_the_reply_s_log_probability(policy, tmp_path):
     """Against finite differences: along the gradient's signs log p rises by the sum of the map per unit of step."""
     import torch
 
-    from medpref.evaluation.attend import PIXELS, reply_log_prob, saliency_map
+    from medpref.evaluation.attend import saliency_map
     from medpref.imaging.decode import read_image
+    from medpref.models.saliency import PIXELS, reply_log_prob
 
     example = studies(tmp_path, 2)[0]
     found = saliency_map(policy, example, "yes", root=tmp_path)
@@ -142,15 +161,15 @@ def test_a_map_s_cells_lie_where_the_image_does(policy, tmp_path):
     """Values changed in one corner of the image change the cells of that corner alone."""
     from PIL import Image
 
-    from medpref.evaluation.attend import PIXELS, _by_token, grid_of
+    from medpref.models.saliency import PIXELS, by_token, one_grid
 
     plain = Image.new("L", (96, 96), 90)
     spot = plain.copy()
     spot.paste(200, (60, 4, 90, 30))
     one, two = policy.pixels([plain]), policy.pixels([spot])
     tokens = policy.prompt_ids("?", one).count(policy.family.image_token_id(policy.base))
-    grid = grid_of(policy, one, tokens, shape=(96, 96))
-    changed = _by_token((two[PIXELS] - one[PIXELS]).abs().double(), grid)
+    grid = one_grid(policy, one, tokens, shape=(96, 96))
+    changed = by_token((two[PIXELS] - one[PIXELS]).abs().double(), [grid])
     rows, columns = np.nonzero(changed > 0.05 * changed.max())
     assert rows.max() < grid[0] / 2 <= columns.min(), (grid, rows, columns)
     expected = touched([Region(box=(60, 4, 90, 30))], size=(96, 96), grid=grid)
@@ -160,11 +179,11 @@ def test_a_map_s_cells_lie_where_the_image_does(policy, tmp_path):
 def test_tiles_and_crops_have_no_grid(policy):
     import torch
 
-    from medpref.evaluation.attend import grid_of
+    from medpref.models.saliency import one_grid
 
     tiles = {"pixel_values": torch.zeros(4, 3, 8, 8)}
-    assert grid_of(policy, tiles, 16, shape=(8, 8)) is None
-    assert grid_of(policy, {"pixel_values": torch.zeros(1, 3, 8, 8)}, 15, shape=(8, 8)) is None
+    assert one_grid(policy, tiles, 16, shape=(8, 8)) is None
+    assert one_grid(policy, {"pixel_values": torch.zeros(1, 3, 8, 8)}, 15, shape=(8, 8)) is None
 
 
 def test_several_images_and_empty_replies_have_no_map(policy, tmp_path):

@@ -89,6 +89,24 @@ def test_every_swap_of_the_lexicon_is_a_concept_and_never_itself() -> None:
         assert concept.type in lexicon().consequence
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("lung system", "heart system"),
+        ("abdomen system", "urinary system"),
+        ("breast", "chest"),
+    ],
+)
+def test_what_the_same_picture_shows_is_no_wrong_organ_system(one: str, other: str) -> None:
+    assert other not in lexicon().get("organ", one).swaps
+    assert one not in lexicon().get("organ", other).swaps
+
+
+def test_a_new_statement_after_a_comma_is_not_denied() -> None:
+    read = mentions("It is not in the axial plane, it is in the coronal plane.", ("plane",))
+    assert [one.polarity for one in read] == ["absent", "present"]
+
+
 def test_parallel_forms_of_side_and_contrast_correspond() -> None:
     left, right = lexicon().get("side", "left"), lexicon().get("side", "right")
     assert [form.replace("left", "right") for form in left.forms] == list(right.forms)

@@ -18,6 +18,7 @@ from medpref.language.rewrite import replace
         ("The orbits are definitely not visible.", "The orbits are definitely visible."),
         ("It isn't visible.", "It is visible."),
         ("It cannot be seen.", "It can be seen."),
+        ("The film does not show anything wrong.", "The film shows something wrong."),
         ("It is visible.", None),
     ],
 )
@@ -36,6 +37,7 @@ def test_a_not_is_taken_out_with_its_grammar(before: str, after: str | None) -> 
         ("The patient has edema.", "The patient does not have edema."),
         ("The brainstem has herniated.", "The brainstem has not herniated."),
         ("The image shows the kidneys.", "The image does not show the kidneys."),
+        ("There is something wrong with the lungs.", "There is nothing wrong with the lungs."),
         ("Kidneys in view.", None),
     ],
 )
@@ -60,6 +62,7 @@ def test_the_article_that_goes_with_no_comes_back_from_the_question() -> None:
     assert replace(text, without_no(text, "Is there an air-fluid level?")) == "There is an air-fluid level."
     assert replace(text, without_no(text)) == "There is air-fluid level."
     assert replace("No signs of any process.", without_no("No signs of any process.")) == "signs of process."
+    assert replace("Nothing is wrong.", without_no("Nothing is wrong.")) == "Something is wrong."
 
 
 @pytest.mark.parametrize(
@@ -70,6 +73,7 @@ def test_the_article_that_goes_with_no_comes_back_from_the_question() -> None:
         "The trunk is visualized and is occluded.",
         "Neither kidney is seen.",
         "It is a cyst, which is benign.",
+        "It shows the spine, not the brain.",
     ],
 )
 def test_what_one_not_cannot_turn_is_left_alone(text: str) -> None:
@@ -90,12 +94,30 @@ def test_what_one_not_cannot_turn_is_left_alone(text: str) -> None:
         ("No, it rules out effusion.", "", "Yes, it shows effusion."),
         ("Yes, it is the right and left lung.", "The right and left lung?", "No, it is not the right and left lung."),
         ("No, it does not show any signs of a pneumothorax.", "", "Yes, it shows signs of a pneumothorax."),
+        ("No, there is nothing wrong with the lungs.", "", "Yes, there is something wrong with the lungs."),
+        # nothing is said that the reference does not say: not flattened may be anything but flat
+        ("Yes, the domes are flattened.", "Flattened?", "No, the domes are not flattened."),
+        ("Yes, the lung is normal in size.", "Normal in size?", "No, the lung is not normal in size."),
+        ("Yes, the scan is normal.", "Is it normal?", "No, the scan is abnormal."),
+        ("Yes, it shows a perfectly normal heart size.", "", "No, it does not show a perfectly normal heart size."),
     ],
 )  # fmt: skip
 def test_sentences_of_real_replies_turn_whole(before: str, question: str, after: str) -> None:
     turned = replace(before, flip_decision(before, question, graded=False))
     assert turned == after
     assert {decision(before), decision(turned)} == {"yes", "no"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "No, it is not in the axial plane, it is in the coronal plane.",
+        "No, it is not an MRI, it is a CT scan.",
+        "No, the mass is not solid, it is cystic.",
+    ],
+)
+def test_one_thing_said_in_place_of_another_is_not_turned_by_half(text: str) -> None:
+    assert flip_decision(text, "Is it in the axial plane, an MRI, solid?", graded=False) == ()
 
 
 def test_a_degree_is_put_in_only_where_asked_for() -> None:

@@ -4,7 +4,7 @@ from medpref.language.edits import edits
 from medpref.language.findings import mentions, sentences
 from medpref.language.lexicon import lexicon
 from medpref.language.rewrite import replace
-from medpref.language.substitute import put
+from medpref.language.substitute import put, takes_number
 from medpref.language.wording import article, looks_plural
 
 
@@ -25,6 +25,11 @@ def changed(text: str, kind: str, old: str, new: str) -> str:
         ("It shows ribs.", "organ", "ribs", "clavicle", "It shows clavicles."),
         ("Seen in the pancreas.", "organ", "pancreas", "liver", "Seen in the liver."),
         ("An infarct on the right side of it", "side", "right", "both", "An infarct on both sides of it"),
+        ("It is the ribs.", "organ", "ribs", "liver", "It is the liver."),
+        ("In both lungs.", "organ", "lung", "bronchus", "In both bronchi."),
+        ("In the right hemisphere.", "side", "right", "both", "In the bilateral hemispheres."),
+        ("It is a CT.", "modality", "ct", "xray", "It is an X-ray."),
+        ("it is a ct", "modality", "ct", "xray", "it is an x-ray"),
         ("A T1-weighted image", "sequence", "t1", "flair", "A FLAIR-weighted image"),
     ],
 )  # fmt: skip
@@ -36,6 +41,14 @@ def test_the_references_own_words_can_be_put() -> None:
     text = "The image shows hemorrhage."
     place = mentions(text, ("finding",))[0]
     assert replace(text, put(text, place, lexicon().get("finding", "infarct"), words="CVA")) == "The image shows CVA."
+
+
+@pytest.mark.parametrize("text", ["The lungs are affected.", "Both lungs show nodules.", "Seen in both lungs."])
+def test_one_organ_does_not_stand_for_several(text: str) -> None:
+    place = mentions(text, ("organ",))[0]
+    assert not takes_number(text, place, lexicon().get("organ", "heart"))
+    assert takes_number(text, place, lexicon().get("organ", "kidney"))
+    assert not [edit for edit in edits(text, ("organ",)) if "heart" in edit.text]
 
 
 def test_an_edit_does_not_repeat_a_word_close_by() -> None:

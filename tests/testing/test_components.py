@@ -33,6 +33,7 @@ from medpref.registry import (
 from medpref.schema import Frozen, Region, Reply, Verdict
 from medpref.testing.components import check_component, check_value
 from medpref.testing.studies import HEIGHT, WIDTH, make_studies
+from tests.models.tiny_grounders import build
 
 REQUIRED: dict[tuple[str, str], list[dict[str, Any]]] = {
     ("writer", "targeted"): [{"error": error} for error in ("side", "presence", "organ", "severity", "modality")],
@@ -64,6 +65,8 @@ def forms(folder: Path) -> list[tuple[str, dict[str, Any]]]:
         path.write_bytes(encode_png(image + 40 * (shade + 1)))
     given["corruption", "swap_image"] = [{"pool": [str(path) for path in pool]}]
     given["localizer", "heatmap_regions"] = [{"folder": str(folder)}]
+    given["localizer", "policy_saliency"] = [{"policy": "tiny:llava-mistral@random"}]
+    given["localizer", "segmenter"] = [{"model": str(build("owlvit", folder / "owl")), "threshold": 0.1}]
     for study in make_studies(folder).examples:
         np.save(folder / f"{study.id.replace('/', '_')}.npy", np.tile(np.linspace(0, 1, WIDTH), (HEIGHT, 1)))
     found = []

@@ -20,8 +20,10 @@ from medpref.curation.draft import Context
 from medpref.curation.evidence import Drop, Read, located, sift
 from medpref.curation.finish import finish
 from medpref.curation.imported import NAME, adopt, maker_of
+from medpref.curation.localized import signature as models_named
 from medpref.curation.mine import Pick
 from medpref.curation.neighbour import Neighbour, near_map
+from medpref.curation.policy_saliency import lend
 from medpref.curation.pool import gather
 from medpref.curation.sampling import draw_samples, policy_sampler
 from medpref.curation.views import Views, image_pool
@@ -64,13 +66,14 @@ def build_pairs(
     """Write ``pairs.jsonl``, ``dropped.jsonl``, ``card.json`` and blobs into ``out``; returns counts.
 
     ``prefix`` is the folder's final name below ``root``. ``held_out`` examples are only compared with, for the leak
-    check. ``policy`` (a loaded `models.policy.Policy`, or a callable that loads it) is for writers that sample,
-    ``reader`` for evidence checks, ``roles`` for writers and judges that ask; ``policy_hash`` goes into the provenance.
-    An attempt with the same inputs is continued, one with others done again. DataError: an example not of train.
+    check. ``policy`` (a loaded `models.policy.Policy`, or a callable that loads it) is for writers that sample and
+    localizers that ask it, ``reader`` for evidence checks, ``roles`` for writers and judges that ask; ``policy_hash``
+    goes into the provenance. An attempt with the same inputs is continued, one with others done again. DataError: an
+    example not of train.
     """
     _refuse_held_out(examples)
-    parsed = _parsed(builders, roles)
-    told = [[dict(one) for one in builders], signature(builders, roles)]
+    parsed = [lend(builder, policy, root, said=own) for builder in _parsed(builders, roles)]
+    told = [[dict(one) for one in builders], signature(builders, roles) + models_named(builders)]
     given = [[*examples], dict(own), [*imported], [*held_out]]
     key = store.digest([medpref.__version__, told, prefix, seed, policy_hash, *given])
     if (done := _finished(out, key)) is not None:

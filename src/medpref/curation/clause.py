@@ -11,6 +11,7 @@ from medpref.curation.draft import Context
 from medpref.judging.exact import closed_choices
 from medpref.language.answers import YES_NO, decision, normalise, parse_closed, tokens
 from medpref.language.findings import mentions, sentences
+from medpref.language.negation import without_no, without_not
 from medpref.language.presence import flip_lead
 from medpref.schema import Example
 
@@ -64,6 +65,16 @@ def contradicts_itself(example: Example, own: str) -> bool:
         return False
     first, rest = decision(own), decision(own[lead[0].end :].lstrip(" ,.;:"), example.question)
     return rest is not None and first != rest
+
+
+def says_otherwise(example: Example, text: str) -> bool:
+    """Whether a reply leads with yes or no and affirms something that contradicts it: "yes, in a prone position".
+
+    A statement with a "not" or a "no" is left out: what it denies may be the opposite of what was asked.
+    """
+    lead = flip_lead(text)
+    rest = text[lead[0].end :] if lead else text
+    return contradicts_itself(example, text) and not without_not(rest) and not without_no(rest)
 
 
 def at_odds(text: str) -> bool:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medpref.imaging.decode import read_image
-from medpref.language.answers import tokens
+from medpref.language.answers import is_yes_no, normalise, tokens
+from medpref.language.decision import presence_asked
 from medpref.language.findings import polarities
 from medpref.schema import Example
 
@@ -50,15 +51,35 @@ def _questions(examples: Sequence[Example], root: Path) -> Rows:
 
 
 def _rationales(examples: Sequence[Example], root: Path) -> Rows:
-    """The answer with the facts' words."""
+    """The answer with the facts' words; without facts, what a yes or no says is there or not."""
     facts = [
         " ".join(" ".join(str(v) for v in fact.model_dump().values() if v) for fact in one.facts) for one in examples
     ]
-    return bags([f"{one.answer} {fact}" for one, fact in zip(examples, facts, strict=True)])
+    return bags([f"{fact} {one.answer}" if fact else _answer(one) for one, fact in zip(examples, facts, strict=True)])
+
+
+def _answer(example: Example) -> str:
+    """The answer; for yes or no to a question of presence the finding, or its absence.
+
+    "Is this film normal?" "No" is no neighbour of "Is there an abnormality?" "No". An absence is one word, which shares
+    nothing with the presence.
+    """
+    said = _decided(example)
+    if said is None:
+        return example.answer
+    return said[0] if said[1] else "".join(("no", *said[0].split()))
+
+
+def _decided(example: Example) -> tuple[str, bool] | None:
+    """Which finding a yes or no speaks of, and whether it says that it is there; None for another answer."""
+    if not is_yes_no([example.answer]):
+        return None
+    asked = presence_asked(example.question)
+    return None if asked is None else (asked.finding, (normalise(example.answer) == "yes") == asked.yes_is_present)
 
 
 def _findings(examples: Sequence[Example], root: Path) -> Rows:
-    """1 where a finding is said to be present by a fact, or by the answer of an example without facts."""
+    """1 where a finding is said to be present by a fact, or by the answer to a question without facts."""
     said = [_present(example) for example in examples]
     names = sorted(set().union(*said)) or ["none"]
     return np.array([[name in one for name in names] for one in said], dtype=np.float32)
@@ -67,6 +88,9 @@ def _findings(examples: Sequence[Example], root: Path) -> Rows:
 def _present(example: Example) -> set[str]:
     if example.facts:
         return {fact.finding for fact in example.facts if fact.present}
+    said = _decided(example)
+    if said is not None:
+        return {said[0]} if said[1] else set()
     return {name for name, polarity in polarities(example.answer).items() if polarity == "present"}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from medpref.curation.chat_correct import Correction, Revised, revise_by_chat
-from medpref.curation.clause import at_odds, clause, contradicts_itself, main_clause, nonsense
+from medpref.curation.clause import at_odds, clause, contradicts_itself, main_clause, nonsense, says_otherwise
 from medpref.curation.draft import Context, Draft, Refused
 from medpref.curation.falsify import error_of, falsify
 from medpref.curation.righting import left_over, righted
@@ -85,7 +85,8 @@ def unsound(example: Example, chosen: str, rejected: str) -> str | None:
         return "the edited reply does not agree with the reference"
     if judge.judge(example, rejected).value != 0.0:
         return "the rejected reply is not wrong"
-    if example.answer_type != "report" and at_odds(chosen) != at_odds(rejected):
+    odd = any(says_otherwise(example, text) for text in (chosen, rejected))
+    if odd or (example.answer_type != "report" and at_odds(chosen) != at_odds(rejected)):
         return "an edited reply is at odds with itself"
     ours, theirs = spans(chosen, rejected)
     if outside(chosen, ours) != outside(rejected, theirs):

@@ -7,7 +7,7 @@ is not put in.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from medpref.curation.clause import is_short
 from medpref.curation.falsify import NOTHING, alike_in_length, put_choice
@@ -19,12 +19,13 @@ from medpref.language.findings import Mention, mentions
 from medpref.language.lexicon import Concept, lexicon
 from medpref.language.presence import flip_decision, flip_presence, flip_statement
 from medpref.language.rewrite import replace
-from medpref.language.substitute import put
+from medpref.language.substitute import put, takes_number
 from medpref.language.wording import styled
 from medpref.schema import Example
 
 FAMILIES = (("finding", "device"), ("organ", "side", "zone"))
 _EXPLAINED = re.compile(r"[^,.]*,\s+(?:which|that|an?|the)\b", re.IGNORECASE)
+_TWICE = re.compile(r"\b([\w-]+) \(\1\)", re.IGNORECASE)
 _LIGHT = frozenset({"in", "on", "at", "of", "and", "side", "to"})
 
 
@@ -79,8 +80,8 @@ def _concepts_put(example: Example, own: str) -> str | None:
     """The reply with the reference's concepts where others of the same type stand; None where there is no place.
 
     What the question names is its subject ("the foreign body is a catheter"), not the place of the answer. None too
-    where the reference says more than its concepts, or where the reply explains what would be exchanged ("a cyst,
-    which is a sac").
+    where the reference says more than its concepts, or where the reply explains or qualifies what would be exchanged
+    ("a cyst, which is a sac", "a benign cyst").
     """
     subject, answer = _subject(example), mentions(example.answer)
     told = {word for m in answer for word in tokens(example.answer[m.start : m.end])}
@@ -93,11 +94,20 @@ def _concepts_put(example: Example, own: str) -> str | None:
         sort = _sorts(one.concept.forms[0])
         alike = [m for m in read if m.match.gap == (0, 0) and _sorts(m.concept.forms[0]) == sort]
         places = [m for m in alike if m.concept not in subject and not lexicon().related(m.concept, one.concept)]
-        if not places or _EXPLAINED.match(own, places[0].end):
+        if not places or _EXPLAINED.match(own, places[0].end) or not takes_number(own, places[0], one.concept):
+            return None
+        if _qualified(own, places[0], answer):
             return None
         for place in (m for m in reversed(places) if m.concept == places[0].concept):
             own = replace(own, put(own, place, one.concept, words=_own_words(example.answer, one)))
-    return own
+    return _TWICE.sub(r"\1", own)
+
+
+def _qualified(own: str, place: Mention, answer: Sequence[Mention]) -> bool:
+    """Whether a word on the nature of a finding, unknown to the reference, stays before it ("a benign cyst")."""
+    known = {one.concept for one in answer}
+    natures = (one for one in mentions(own, ("nature",)) if one.concept not in known)
+    return any(not own[one.end : place.start].strip() for one in natures if one.end <= place.start)
 
 
 def _own_words(reference: str, mention: Mention) -> str:

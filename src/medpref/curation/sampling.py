@@ -1,6 +1,6 @@
 """Replies sampled from the policy for the writers that ask for them, journalled batch by batch.
 
-The only place of curation that runs a model; it is imported when a builder needs it.
+Beside the localizers that ask a model, the only place of curation that runs one; torch is loaded with the first draw.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ Knows: a policy and its image tokens. Does not know: intervals, files, or which 
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,11 +23,11 @@ from torch import Tensor
 from medpref.evaluation.attention import Map, focus, layer_curve, layer_rows, relative, touched
 from medpref.imaging.decode import read_image
 from medpref.models.policy import Policy
+from medpref.models.saliency import one_grid, saliency
 from medpref.progress import track
 from medpref.schema import Example, VerdictRow
 
 GENERIC = "Describe the image."
-PIXELS, GRID = "pixel_values", "image_grid_thw"
 
 
 def attention_curve(policy: Policy, examples: Sequence[Example], *, root: Path, seed: int) -> list[dict[str, Any]]:
@@ -62,7 +61,7 @@ def relative_maps(policy: Policy, example: Example, *, root: Path) -> Map | None
         return None
     pixels = policy.pixels([read_image(example.images[0].locate(root))])
     asked, generic = (attend(policy, question, pixels) for question in (example.question, GENERIC))
-    grid = grid_of(policy, pixels, asked.shape[1], shape=_shape(example, root))
+    grid = one_grid(policy, pixels, asked.shape[1], shape=_shape(example, root))
     return None if grid is None else relative(asked, generic).reshape(len(asked), *grid)
 
 
@@ -77,44 +76,18 @@ def saliency_map(policy: Policy, example: Example, reply: str, *, root: Path) ->
     """[row, column]: sum of |d log p(reply) / d value| over each image token's values; None without a grid."""
     if len(example.images) != 1 or not reply.strip():
         return None
-    pixels = policy.pixels([read_image(example.images[0].locate(root))])
-    prompt = policy.prompt_ids(example.question, pixels)
-    image_token = policy.family.image_token_id(policy.base)
-    grid = grid_of(policy, pixels, prompt.count(image_token), shape=_shape(example, root))
-    if grid is None:
-        return None
-    values = pixels[PIXELS].to(policy.base.device).detach().requires_grad_()
-    (slope,) = torch.autograd.grad(reply_log_prob(policy, prompt, reply, {**pixels, PIXELS: values}), values)
-    return _by_token(slope.abs().double().cpu(), grid)
-
-
-def reply_log_prob(policy: Policy, prompt: Sequence[int], reply: str, pixels: Mapping[str, Tensor]) -> Tensor:
-    """Log p of a whole reply (end token included) by one plain forward; differentiable in ``pixels``."""
-    base = policy.base
-    said, _ = policy.reply_ids(reply)
-    ids = torch.tensor([[*prompt, *said]], device=base.device)
-    placed = {name: value.to(base.device) for name, value in pixels.items()}
-    logits = base(input_ids=ids, attention_mask=torch.ones_like(ids), **placed, use_cache=False).logits[0]
-    log_probs = logits[len(prompt) - 1 : -1].float().log_softmax(dim=-1)
-    return log_probs.gather(1, ids[0, len(prompt) :, None]).sum()
-
-
-def _by_token(slope: Tensor, grid: tuple[int, int]) -> Map:
-    """Summed over each token's pixels: an image [1, channel, height, width], or its patches in order [patch, value]."""
-    if slope.dim() == 4:
-        pooled = torch.nn.functional.adaptive_avg_pool2d(slope.sum(dim=1, keepdim=True), grid)
-        found: Map = pooled[0, 0].numpy()
-        return found
-    tokens: Map = slope.reshape(grid[0] * grid[1], -1).sum(dim=1).reshape(*grid).numpy()
-    return tokens
+    return saliency(policy, [read_image(example.images[0].locate(root))], example.question, reply)
 
 
 @torch.no_grad()
 def attend(policy: Policy, question: str, pixels: Mapping[str, Tensor]) -> NDArray[np.float64]:
     """[layer, image token]: the last prompt token's attention to the image tokens, mean over heads (read eagerly)."""
     base = policy.base
-    ids = torch.tensor([policy.prompt_ids(question, pixels)], device=base.device)
+    listed = policy.prompt_ids(question, pixels)
+    ids = torch.tensor([listed], device=base.device)
     placed = {name: value.to(base.device) for name, value in pixels.items()}
+    places = policy.family.positions(policy.model, listed, pixels).to(base.device)
+    placed["position_ids"] = places if policy.family.axes == 1 else places.unsqueeze(1)
     out = base(input_ids=ids, attention_mask=torch.ones_like(ids), **placed, output_attentions=True, use_cache=False)
     image = (ids[0] == policy.family.image_token_id(base)).cpu()
     rows = [layer[0, :, -1, :].float().mean(dim=0).cpu()[image] for layer in out.attentions]
@@ -130,26 +103,6 @@ def eager(policy: Policy) -> Iterator[None]:
         yield
     finally:
         policy.base.set_attn_implementation(before)
-
-
-def grid_of(
-    policy: Policy, pixels: Mapping[str, Tensor], tokens: int, *, shape: tuple[int, int]
-) -> tuple[int, int] | None:
-    """Rows and columns of one image's tokens, for an image of ``shape`` (height, width).
-
-    None where they form no grid over the whole image: several tiles, added newlines, a crop of the middle.
-    """
-    sizes, processor = pixels.get(GRID), policy.processor.image_processor
-    if sizes is not None:
-        merge = int(getattr(processor, "merge_size", 1))
-        rows, columns = int(sizes[0, 1]) // merge, int(sizes[0, 2]) // merge
-    else:
-        if pixels[PIXELS].dim() != 4 or len(pixels[PIXELS]) != 1:
-            return None
-        if getattr(processor, "do_center_crop", False) and shape[0] != shape[1]:
-            return None
-        rows = columns = math.isqrt(tokens)
-    return (rows, columns) if rows * columns == tokens else None
 
 
 def _shape(example: Example, root: Path) -> tuple[int, int]:

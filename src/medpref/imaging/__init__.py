@@ -4,6 +4,7 @@ from medpref.imaging import (  # noqa: F401  (each registers its components)
     corrupt_control,
     corrupt_fill,
     corrupt_geometry,
+    corrupt_mirror,
     corrupt_noise,
     heatmap,
     localize,

@@ -51,7 +51,7 @@ class HeatmapRegions(Frozen):
     def locate(self, example: Example, image: Pixels, *, index: int = 0) -> tuple[Region, ...]:
         path = find_map(Path(self.folder), example, index=index)
         heat = read_map(path)
-        scaled = _enlarge(heat, image)
+        scaled = enlarge(heat, image)
         rule = f"quantile {self.quantile:g}" if self.threshold == "quantile" else self.threshold
         inside = hot(scaled, self.quantile) if self.threshold == "quantile" else above_mean_minus_std(scaled)
         found: tuple[Region, ...] = ()
@@ -98,7 +98,7 @@ def read_map(path: Path) -> NDArray[np.float64]:
 
 
 def hot(heat: NDArray[np.float64], quantile: float) -> Inside:
-    """The pixels strictly above the map's quantile: at most ``1 - quantile`` of them, none of a flat map."""
+    """The pixels strictly above the map's quantile: at most ``1 - quantile`` of them, rounded up; none if flat."""
     return np.asarray(heat > np.quantile(heat, quantile))
 
 
@@ -109,7 +109,8 @@ def above_mean_minus_std(heat: NDArray[np.float64]) -> Inside:
     return np.asarray(soft > soft.mean() - soft.std())
 
 
-def _enlarge(heat: NDArray[np.float64], image: Pixels) -> NDArray[np.float64]:
+def enlarge(heat: NDArray[np.float64], image: Pixels) -> NDArray[np.float64]:
+    """The map at the image's size, between its points bilinearly."""
     size = (image.shape[1], image.shape[0])
     soft = Image.fromarray(heat.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)  # float32: one part in 1e7
     return np.asarray(soft, dtype=np.float64)

@@ -19,6 +19,7 @@ SENTENCE = re.compile(r"(?<!\bvs)(?<!\b[eE]\.g)(?<!\b[iI]\.e)(?<!\b[Dd]r)(?<!\ba
 BREAK = _any(
     r"\b(?=(?:but|however|although|though|except|aside from|apart from|while|whereas|yet)\b)",
     r"(?:,|\band)\s+(?=(?:the|there|a|an|with|is|are)\b)",
+    r",\s+(?=(?:it|they)\s+(?:is|are|was|were)\b)",
     rf",\s+(?=(?:and\s+)?{_DEGREE}\b(?!.*\b(?:or|nor)\b))",
 )
 PSEUDO = _any(

@@ -14,7 +14,7 @@ from medpref.language.findings import ASSERTED, Mention, mentions, owner, senten
 from medpref.language.lexicon import Concept, lexicon
 from medpref.language.presence import flip_decision, flip_lead, flip_presence
 from medpref.language.rewrite import Replacement, replace
-from medpref.language.substitute import put, written
+from medpref.language.substitute import put, takes_number, written
 
 TYPES = (
     "presence", "side", "finding", "organ", "zone", "severity", "size", "count", "normality", "device", "change",
@@ -91,7 +91,8 @@ def _swaps(text: str, kind: str) -> list[Edit]:
             continue
         for rank, partner in enumerate(_partners(text, mention)):
             free = partner.name not in named or kind == "side"
-            if free and _takes_same_article(text, mention, partner) and not _echoes(text, mention, partner):
+            alike = _takes_same_article(text, mention, partner) and takes_number(text, mention, partner)
+            if free and alike and not _echoes(text, mention, partner):
                 found.append(_edit(kind, text, put(text, mention, partner), 1.0 / (1 + rank), mention.concept.name))
     return found
 

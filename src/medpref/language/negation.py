@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from medpref.language.rewrite import Replacement
+from medpref.language.rewrite import Replacement, like
 
 _NO = re.compile(r"\bno\s+(?!(?:longer|interval|change|significant\s+change)\b)", re.IGNORECASE)
 _NOT = re.compile(
@@ -17,6 +17,8 @@ _NOT = re.compile(
 )
 _CANNOT = re.compile(r"\bcannot\b", re.IGNORECASE)
 _ANY = re.compile(r"\bany\s+", re.IGNORECASE)
+_THING = re.compile(r"\b(?:any|some)thing\b", re.IGNORECASE)
+_NOTHING = re.compile(r"\bnothing\b", re.IGNORECASE)
 _THERE = re.compile(r"\bthere\s+(?:is|are|was|were)\s+(?:(?:an?|another|some|any)\s+)?(?!not?\b)", re.IGNORECASE)
 _BE = re.compile(r"\b(?:is|are|was|were|can|could|will|would|should|must|does|do|did)\b", re.IGNORECASE)
 _PERFECT = re.compile(r"\b(?:has|have)(?=\s+(?:been|\w+ed)\b)", re.IGNORECASE)
@@ -26,7 +28,7 @@ _BASES = (
 )  # fmt: skip
 _BOUND = re.compile(
     r"\b(?:neither|nor|rather\s+than|instead\s+of|as\s+opposed\s+to|without|because|since|due\s+to|as\s+(?:the|it|there|this))\b"
-    r"|,\s+which\b|\band\s+(?:is|are|was|were)\b",
+    r"|,\s+which\b|,\s+not\b|\band\s+(?:is|are|was|were)\b",
     re.IGNORECASE,
 )
 
@@ -72,13 +74,20 @@ def without_not(text: str, start: int = 0) -> tuple[Replacement, ...]:
         moved = Replacement(hit.start(), verb.end(), adverb + verb.group(1) + said)
     else:
         moved = Replacement(hit.start(), hit.end(), f"{aid}{hit.group(2)} ")
-    loose = _ANY.search(text, moved.end)
+    loose, thing = _ANY.search(text, moved.end), _THING.search(text, moved.end)
+    if thing:
+        return (moved, Replacement(thing.start(), thing.end(), "something"))
     return (moved, Replacement(loose.start(), loose.end(), "")) if loose else (moved,)
 
 
 def without_no(text: str, question: str = "") -> tuple[Replacement, ...]:
-    """What takes out the first "no"; its noun gets the article that the question gives it. Empty without one."""
-    hit = _NO.search(text)
+    """What takes out the first "no"; its noun gets the article that the question gives it. Empty without one.
+
+    "Nothing" becomes "something".
+    """
+    nothing, hit = _NOTHING.search(text), _NO.search(text)
+    if nothing and (hit is None or nothing.start() < hit.start()):
+        return (Replacement(nothing.start(), nothing.end(), like("something", text, nothing.start())),)
     if hit is None:
         return ()
     noun = re.compile(r"[\w-]+").match(text, hit.end())
@@ -90,7 +99,9 @@ def without_no(text: str, question: str = "") -> tuple[Replacement, ...]:
 
 def with_not(text: str) -> tuple[Replacement, ...]:
     """What puts a "not" (or a "no" after "there is") into a statement; empty where no verb is known."""
-    there = _THERE.search(text)
+    there, thing = _THERE.search(text), _THING.search(text)
+    if there and thing and thing.start() == there.end():
+        return (Replacement(thing.start(), thing.end(), "nothing"),)
     if there:
         words = " ".join(text[there.start() : there.end()].split()[:2])
         none = "no other" if there.group().lower().split()[-1] == "another" else "no"

@@ -10,11 +10,12 @@ from medpref.language.findings import ASSERTED, Mention, mentions, sentences
 from medpref.language.lexicon import Concept, lexicon
 from medpref.language.negation import is_bound, with_not, without_no, without_not
 from medpref.language.rewrite import Replacement, like
-from medpref.language.substitute import put
+from medpref.language.substitute import put, written
 
 _NORMAL = re.compile(r"\b(?:normal in size|within normal limits|normal|clear|sharp|midline)\b", re.IGNORECASE)
 _LEAD = re.compile(r"^(\W*)(yes|no)\b(?=\s*(?:[.,;:!—–-]|$)|\s+(?:there|the|it|this|i)\b)", re.IGNORECASE)
 _ASKED = ("modality", "sequence", "contrast", "plane", "normality", "side", "zone", "size")
+_AGAINST = ("modality", "sequence", "plane", "nature", "normality")
 _GRADED = re.compile(r"\b(?:than|abnormally|perfectly)\s+$", re.IGNORECASE)
 _IS = re.compile(r"\b(?:is|are|appears?|remains?|lies)\s+(?:\w+ly\s+)?$", re.IGNORECASE)
 _THE = re.compile(r"\b(?:the|a)\s+$", re.IGNORECASE)
@@ -36,7 +37,7 @@ def flip_presence(text: str, mention: Mention, *, graded: bool = True) -> tuple[
 def _break_norm(text: str, mention: Mention) -> tuple[Replacement, ...] | None:
     """What makes "Heart size is normal" into "Heart size is enlarged"."""
     hit = _NORMAL.search(text, mention.start, mention.end)
-    if hit is None or not mention.concept.opposite:
+    if hit is None or not mention.concept.opposite or _GRADED.search(text[: hit.start()]):
         return None
     return (Replacement(hit.start(), hit.end(), like(mention.concept.opposite, text, hit.start())),)
 
@@ -77,14 +78,15 @@ def flip_statement(text: str, question: str = "", *, graded: bool = True) -> tup
 
     In this order: what the question asks for in place of what is said instead of it; the first finding's presence;
     a "not" or "no" taken out; normal for abnormal; a "not" put in. A statement that sets one thing against another
-    or gives a reason ("A rather than B") is left alone.
+    or gives a reason ("A rather than B", "not A, it is B") is left alone. Without ``graded`` nothing is said that a
+    plain "not" would not say: "not flattened", where "normal" would say more.
     """
     named = {said.concept for said in mentions(text)}
     for said in mentions(text, _ASKED):
         for asked in mentions(question, (said.concept.type,)):
             if asked.concept not in named and said.cue is None and _adjective(text, said):
                 return () if is_bound(text) else _everywhere(text, said, asked.concept)
-    if is_bound(text):
+    if is_bound(text) or _sets_against(text):
         return ()
     for mention in mentions(text, ASSERTED):
         moved = flip_presence(text, mention, graded=graded)
@@ -94,9 +96,26 @@ def flip_statement(text: str, question: str = "", *, graded: bool = True) -> tup
     if lighter:
         return lighter
     norms = [m for m in mentions(text, ("normality",)) if m.polarity == "present" and _adjective(text, m)]
-    if norms:
+    negated = with_not(text)
+    if norms and (graded or _plain_opposite(norms[0]) or not negated):
         return put(text, norms[0], lexicon().partners(norms[0].concept)[0])
-    return with_not(text)
+    return negated
+
+
+def _sets_against(text: str) -> bool:
+    """Whether one concept is denied and another of its type affirmed: "not in the axial plane, it is coronal"."""
+    read = mentions(text, _AGAINST)
+    denied = [one for one in read if one.polarity == "absent"]
+    affirmed = [one for one in read if one.polarity == "present"]
+    return any(a.concept.type == b.concept.type and a.concept != b.concept for a in denied for b in affirmed)
+
+
+def _plain_opposite(norm: Mention) -> bool:
+    """Whether the opposite says no more than "not": normal and abnormal, but not flattened (or enlarged) and normal."""
+    partner = lexicon().partners(norm.concept)[0]
+    own, other = norm.match.form.text, written(norm, partner)
+    alike = own.startswith(norm.concept.forms[0]) and other.startswith(partner.forms[0])
+    return lexicon().partners(partner)[0] == norm.concept and (alike or other == partner.forms[0])
 
 
 def _everywhere(text: str, mention: Mention, concept: Concept) -> tuple[Replacement, ...]:

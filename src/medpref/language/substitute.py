@@ -12,8 +12,10 @@ from medpref.language.wording import looks_plural, plural, recase, with_article
 
 _BOTH = re.compile(r"\b(?:bilateral|both)\s+$", re.IGNORECASE)
 _PAIRED = re.compile(
-    r"\s+(lung|kidney|lobe|hemithorax|base|apex|breast|hilum|zone|effusion|hemidiaphragm)\b", re.IGNORECASE
+    r"\s+(lung|kidney|lobe|hemithorax|hemisphere|base|apex|breast|hilum|zone|effusion|hemidiaphragm)\b", re.IGNORECASE
 )
+_MANY_BEFORE = re.compile(r"\b(?:bilateral|both|these|those|two)\s+$", re.IGNORECASE)
+_MANY_AFTER = re.compile(r"\s+(?:\w+ly\s+)?(?:are|were|have|appear|show|look|seem|do|remain)\b", re.IGNORECASE)
 
 
 def put(text: str, mention: Mention, concept: Concept, *, words: str = "") -> tuple[Replacement, ...]:
@@ -21,7 +23,7 @@ def put(text: str, mention: Mention, concept: Concept, *, words: str = "") -> tu
 
     ``words`` are written instead of the concept's own form.
     """
-    form, old = mention.match.form, text[mention.start : mention.end]
+    form, old = mention.match.form, _old(text, mention)
     new = words or written(mention, concept)
     both = concept.type == "organ" and _BOTH.search(text[: mention.start]) is not None
     many = (mention.match.plural or looks_plural(old)) and _takes_plural(mention, concept)
@@ -43,11 +45,33 @@ def written(mention: Mention, concept: Concept) -> str:
     return concept.forms[index if alike else 0]
 
 
+def takes_number(text: str, mention: Mention, concept: Concept) -> bool:
+    """Whether a concept may stand in this number: not an organ of which there is one where several are spoken of.
+
+    The liver cannot stand for the lungs in "the lungs are clear", but for the ribs in "it is the ribs".
+    """
+    if concept.type != "organ" or _is_many(concept) or not (mention.match.plural or looks_plural(_old(text, mention))):
+        return True
+    return not (_MANY_BEFORE.search(text, 0, mention.start) or _MANY_AFTER.match(text, mention.end))
+
+
+def _old(text: str, mention: Mention) -> str:
+    return text[mention.start : mention.end]
+
+
+def _is_many(organ: Concept) -> bool:
+    """Whether an organ is spoken of in the plural: one of its forms is a plural."""
+    return bool(organ.plural) or any(looks_plural(form) for form in (*organ.forms, *organ.also))
+
+
 def _takes_plural(mention: Mention, concept: Concept) -> bool:
-    """Organs do, but for pairs of a plural name ("skull and contents"); findings where they are counted."""
+    """Organs of which there are several, but for pairs of a plural name ("skull and contents"); counted findings."""
     if looks_plural(mention.concept.forms[0]):
-        return concept.type == "organ" and " " not in mention.concept.forms[0] and " " not in concept.forms[0]
-    return concept.type in ("organ", "device") or (concept.type == "finding" and concept.count)
+        paired = " " not in mention.concept.forms[0] and " " not in concept.forms[0]
+        return concept.type == "organ" and paired and _is_many(concept)
+    if concept.type == "organ":
+        return _is_many(concept)
+    return concept.type == "device" or (concept.type == "finding" and concept.count)
 
 
 def _number_after(text: str, mention: Mention, concept: Concept) -> tuple[Replacement, ...]:

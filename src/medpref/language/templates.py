@@ -10,6 +10,7 @@ from pathlib import Path
 from medpref.errors import RecipeError, nearest
 
 SUFFIX = ".jinja"
+EVALUATION = ("facts",)
 
 
 @dataclass(frozen=True)
@@ -68,5 +69,5 @@ def check_folder(folder: Path) -> None:
 
 
 def labels(folder: Path | None = None) -> list[str]:
-    """Name and hash of every prompt, as it would be used."""
-    return [load_template(name, folder).label for name in shipped_templates()]
+    """Name and hash of every prompt of curation, as it would be used."""
+    return [load_template(name, folder).label for name in shipped_templates() if name not in EVALUATION]

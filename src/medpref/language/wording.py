@@ -6,6 +6,7 @@ import re
 
 _ARTICLE_BEFORE = re.compile(r"\b(an?)\s+$", re.IGNORECASE)
 _SILENT = re.compile(r"^(?:eu|uni|use|one\b)", re.IGNORECASE)
+_READ_OUT = re.compile(r"^(?:x[- ]?ray|xr|mri?|mra)\b", re.IGNORECASE)
 _SPELLED = re.compile(r"^(?!FLAIR|RAS|NICU|SARS|LAD\b)[FHLMNRSX](?:[A-Z]|-|\b)")
 
 
@@ -48,10 +49,10 @@ def looks_plural(noun: str) -> bool:
 def article(noun: str) -> str:
     """``a`` or ``an``, by sound.
 
-    >>> [article(word) for word in ("effusion", "MRI", "unilateral mass", "CT")]
-    ['an', 'an', 'a', 'a']
+    >>> [article(word) for word in ("effusion", "MRI", "unilateral mass", "CT", "xray")]
+    ['an', 'an', 'a', 'a', 'an']
     """
-    if _SPELLED.match(noun):
+    if _SPELLED.match(noun) or _READ_OUT.match(noun):
         return "an"
     return "an" if noun[:1].lower() in "aeiou" and not _SILENT.match(noun) else "a"
 
