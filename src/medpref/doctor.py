@@ -13,7 +13,7 @@ EXTRAS = {
     "dicom": (("pydicom", "pylibjpeg"), "reads DICOM, JPEG 2000 and JPEG lossless included"),
     "datasets": (("datasets",), "reads and writes TRL's preference format and hub data sets"),
     "judge": (("openai",), "any OpenAI-compatible service as judge or writer"),
-    "metrics": (("RadEval",), "RadGraph-F1, CheXbert-F1, GREEN, RaTEScore for reports"),
+    "metrics": (("radeval",), "RadGraph-F1, CheXbert, GREEN, RaTEScore, BERTScore of reports"),
     "retrieval": (("faiss", "open_clip"), "approximate search and image embeddings for mining"),
     "ray": (("ray",), "curation and generation on many machines"),
 }

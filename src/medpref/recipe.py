@@ -66,9 +66,17 @@ class Evaluation(Frozen):
         default=False, description="also attention to the regions, and maps of some wrong answers for the report"
     )
 
+    facts: Literal["rules", "judge"] = Field(
+        default="rules", description="who labels the facts of reports: the rules, or the model bound by --judge"
+    )
+    radeval: tuple[Literal["radgraph", "f1chexbert", "green", "ratescore", "bertscore"], ...] = Field(
+        default=(), description="published metrics of reports, by the extra metrics"
+    )
+
     def named(self) -> dict[str, Any]:
         """The settings as a stage's inputs: of what is switched off nothing is said, so older hashes stay."""
-        off = {name for name in ("robustness", "attention") if not getattr(self, name)}
+        off = {name for name in ("robustness", "attention", "radeval") if not getattr(self, name)}
+        off |= {"facts"} if self.facts == "rules" else set()
         return self.model_dump(mode="json", exclude=off | ({"robustness_limit"} if "robustness" in off else set()))
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from medpref.curation.chat_ahead import asks
 from medpref.errors import RecipeError
-from medpref.language.templates import check_folder
+from medpref.evaluation.asked_facts import PROMPT
+from medpref.language.templates import check_folder, load_template
 from medpref.models.chat import Roles
 from medpref.models.chat_spec import FORMS, bind
 from medpref.recipe import Recipe
@@ -26,7 +27,7 @@ def bind_roles(config: RunConfig, root: Path, recipes: Sequence[Recipe]) -> Role
     RecipeError where a recipe uses the role and nobody is bound to it, where a setting of it does nothing, or where a
     panel would hold a panel. Loads no model and asks nothing.
     """
-    using = [recipe.name for recipe in recipes if asks(recipe.pairs)]
+    using = [recipe.name for recipe in recipes if asks(recipe.pairs) or recipe.evaluation.facts == "judge"]
     if using and not config.judge:
         where = f"recipe {using[0]}"
         raise RecipeError(where, given="the role judge is used, not bound", expected=FORMS, todo="add --judge ...")
@@ -54,7 +55,7 @@ def _refuse_idle(config: RunConfig, settings: Sequence[str], *, used: bool) -> N
     }
     for option, idle in given.items():
         if idle:
-            todo = "set by: chat on a writer, or use the judge chat_relevance; or leave the option out"
+            todo = "by: chat on a writer, the judge chat_relevance, evaluation.facts=judge; or leave the option out"
             raise RecipeError(option, given="nothing here asks a model", expected="a recipe that does", todo=todo)
 
 
@@ -75,6 +76,11 @@ def refuse_outside(roles: Roles, examples: Iterable[Example]) -> None:
         given = f"credentialed data ({held.source or held.id}) and an outside service"
         todo = "bind a local model, or say --service-is-mine if the service is your own"
         raise RecipeError(f"--judge {outside[0]}", given=given, expected="data that may leave", todo=todo)
+
+
+def judge_of(roles: Roles) -> list[str]:
+    """What of the bound models decides how facts are labelled: who is asked, and the wording."""
+    return [roles.chats[0].identity, load_template(PROMPT, roles.prompts).label]
 
 
 def spent(roles: Roles, *, since: Mapping[str, float] | None = None) -> dict[str, float]:

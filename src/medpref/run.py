@@ -133,6 +133,7 @@ def parse_source(spec: str, overrides: Sequence[str] = ()) -> Any:
 def prepare(config: RunConfig, root: Path, say: Callable[[str], None]) -> Run:
     """The run with every recipe loaded and checked; nothing is written and no model is loaded."""
     from medpref.check import check
+    from medpref.evaluation.clinical import require_radeval
     from medpref.models.fingerprint import require_policy
     from medpref.roles import bind_roles
 
@@ -141,6 +142,8 @@ def prepare(config: RunConfig, root: Path, say: Callable[[str], None]) -> Run:
     recipes = [_recipe(config, name, to_recipe) for name in config.recipes]
     source = parse_source(config.source, to_source)
     require_policy(config.policy)
+    if any(recipe.evaluation.radeval for recipe in recipes):
+        require_radeval()
     run = Run(config, root, recipes, [], source, say, roles=bind_roles(config, root, recipes))
     for recipe in recipes:
         checked = check(recipe, source_has_pairs=run.has_pairs, strict=config.strict)

@@ -1,82 +1,21 @@
-"""The page in a browser: it draws its galleries, answers keys and links, asks for nothing and complains of nothing.
-
-Needs chromium (on the path, or ``MEDPREF_CHROMIUM``); the accessibility check needs axe-core (``MEDPREF_AXE``, the path
-of axe.min.js). Each is skipped with its reason where it is absent.
-"""
+"""The page in a browser: it draws its galleries, answers keys and links, asks for nothing and complains of nothing."""
 
 from __future__ import annotations
 
-import html
-import json
-import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from medpref.report.page import write_report
+from tests.report.browser import PHONE, ask, needs_axe, needs_chromium, open_page, violations
 from tests.report.run_folder import build_run
-
-CHROMIUM = os.environ.get("MEDPREF_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-AXE = os.environ.get("MEDPREF_AXE", "")
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-QUIET = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-dev-shm-usage --enable-logging=stderr --dump-dom"
-)
-VIRTUAL = ("--virtual-time-budget=8000",)
-PROBE = """<pre id="probe"></pre><script>addEventListener('load', async () => {{
-  const said = (value) => {{ document.getElementById('probe').textContent = JSON.stringify(value); }};
-  const wait = (time) => new Promise((done) => setTimeout(done, time));
-  const press = (name) => new KeyboardEvent('keydown', {{ key: name, bubbles: true }});
-  const key = (name) => document.activeElement.dispatchEvent(press(name));
-  const all = (query) => [...document.querySelectorAll(query)];
-  await wait(50);
-  try {{ said(await (async () => {{ {steps} }})()); }} catch (error) {{ said({{ error: String(error) }}); }}
-}});</script></body>"""
-
-
-def _open(
-    page: Path, tmp_path: Path, *, anchor: str = "", width: int = 1280, clock: tuple[str, ...] = VIRTUAL
-) -> tuple[str, str]:
-    """The page's elements after its scripts ran, and what the browser wrote to its log."""
-    done = subprocess.run(
-        [
-            str(CHROMIUM),
-            *QUIET.split(),
-            f"--user-data-dir={tmp_path / 'profile'}",
-            f"--window-size={width},1200",
-            "--host-resolver-rules=MAP * ~NOTFOUND",
-            *clock,
-            f"{page.as_uri()}{anchor}",
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    return done.stdout, done.stderr
-
-
-def _ask(page: Path, tmp_path: Path, steps: str, *, anchor: str = "", width: int = 1280, extra: str = "") -> Any:
-    """What ``steps`` (JavaScript with a ``return``) say of a copy of the page that may run them."""
-    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page.read_text(encoding="utf-8"))
-    probe = PROBE.format(steps=steps).replace("</body>", f"{extra}</body>")
-    copy = tmp_path / "copy.html"
-    copy.write_text(text.replace("</body>", probe), encoding="utf-8")
-    dom, _ = _open(copy, tmp_path, anchor=anchor, width=width)
-    found = re.search(r'<pre id="probe">(.*?)</pre>', dom, flags=re.DOTALL)
-    assert found is not None
-    return json.loads(html.unescape(found[1]))
 
 
 @needs_chromium
 def test_a_link_opens_the_wrong_answers_of_one_model_and_type(page: Path, tmp_path: Path) -> None:
     """The page itself, under its content policy: the browser draws, the log holds no complaint."""
-    dom, log = _open(page, tmp_path, anchor="#wrong/base/side")
+    dom, log = open_page(page, tmp_path, anchor="#wrong/base/side")
     assert "CONSOLE" not in log
     shown = dom[dom.index('id="wrong-browser"') :]
     kinds = re.findall(r"<h3><b>([^<]+)</b> · phantom/\d+/(\w+)", shown)
@@ -111,7 +50,7 @@ def test_the_gallery_draws_pairs_and_answers_keys(page: Path, tmp_path: Path) ->
       find.value = 'no such text'; find.dispatchEvent(new Event('input'));
       out.none = [status(), all('#pair-browser article').length];
       return out;"""
-    found = _ask(page, tmp_path, steps)
+    found = ask(page, tmp_path, steps)
     assert found["before"] == 0
     assert found["shown"] == 6
     assert found["begin"] == "1 to 6 of 20"
@@ -140,7 +79,7 @@ def test_maps_lie_over_the_image_of_a_wrong_answer(page: Path, tmp_path: Path) -
         spoken: first.querySelector('svg').getAttribute('aria-label'),
         shape: over[1].getAttribute('href').slice(0, 15),
         same: over[0].getAttribute('width') === over[1].getAttribute('width') };"""
-    found = _ask(page, tmp_path, steps, anchor="#wrong")
+    found = ask(page, tmp_path, steps, anchor="#wrong")
     assert found["said"] == f"Where the models that were wrong looked ({found['figures']} maps)"
     assert found["figures"] % 2 == 0
     assert found["images"] == 2
@@ -159,7 +98,7 @@ def test_a_phone_needs_no_sideways_scrolling(page: Path, tmp_path: Path) -> None
       return { wide: document.documentElement.scrollWidth, screen: innerWidth,
         drawn: all('#pair-browser article').length + all('#wrong-browser article').length,
         small: all('button, select, input').filter((one) => one.getBoundingClientRect().height < 13).length };"""
-    found = _ask(page, tmp_path, steps, width=500)
+    found = ask(page, tmp_path, steps, width=PHONE)
     assert found["wide"] <= found["screen"]
     assert found["drawn"] == 11
     assert found["small"] == 0
@@ -179,7 +118,7 @@ def test_five_thousand_pairs_are_laid_out_within_two_seconds(tmp_path: Path) -> 
     copy = tmp_path / "copy.html"
     script = f"<script>addEventListener('load', () => {{ {watch} }});</script>"
     copy.write_text(text.replace("</body>", f"{script}</body>"), encoding="utf-8")
-    dom, _ = _open(copy, tmp_path, clock=())
+    dom, _ = open_page(copy, tmp_path, clock=())
     found = re.search(r"<title>([\d.]+),([\d.]+)</title>", dom)
     assert found is not None
     assert float(found[1]) > 3000
@@ -187,12 +126,7 @@ def test_five_thousand_pairs_are_laid_out_within_two_seconds(tmp_path: Path) -> 
 
 
 @needs_chromium
-@pytest.mark.skipif(not Path(AXE).is_file(), reason="MEDPREF_AXE does not name axe.min.js")
-def test_axe_finds_no_violation(page: Path, tmp_path: Path) -> None:
-    steps = """
-      dispatchEvent(new Event('beforeprint'));
-      await wait(50);
-      const found = await axe.run(document);
-      return found.violations.map((one) => [one.impact, one.id, one.nodes[0].html]);"""
-    extra = f"<script>{Path(AXE).read_text(encoding='utf-8')}</script>"
-    assert _ask(page, tmp_path, steps, extra=extra) == []
+@needs_axe
+@pytest.mark.parametrize("width", [1280, PHONE])
+def test_axe_finds_no_violation(page: Path, tmp_path: Path, width: int) -> None:
+    assert violations(page, tmp_path, width=width) == []

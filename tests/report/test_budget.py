@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medpref import store
-from medpref.report.budget import fit, script_json, spread
+from medpref.report.budget import fit, spread
+from medpref.report.pack import script_json
 
 
 @settings(deadline=None, max_examples=80)

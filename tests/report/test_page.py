@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -17,6 +16,7 @@ from medpref.report.page import RiskCurves, colours, write_report
 from medpref.report.template import source_of
 from medpref.report.values import Run
 from medpref.report.words import number
+from tests.report.packed import data_of
 
 VOID = {"meta", "link", "input", "br", "img", "hr"}
 HOSTILE = "</script><script>window.harmed=1</script><img src=x onerror=alert(1)>"
@@ -148,9 +148,8 @@ def test_what_a_model_says_stays_text(tmp_path: Path, run_root: Path) -> None:
     text = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert "<script>window" not in text
     assert "<img" not in text
-    data = re.search(r'id="data-wrong">(.*?)</script>', text, flags=re.DOTALL)
-    assert data is not None
-    said = {entry["replies"][1][0] for entry in json.loads(data[1])["entries"] if entry["replies"][1]}
+    wrong = data_of(tmp_path / "out" / "index.html", "wrong")
+    said = {entry["replies"][1][0] for entry in wrong["entries"] if entry["replies"][1]}
     assert said == {HOSTILE}
 
 

@@ -247,7 +247,7 @@ def test_every_shipped_prompt_fills_and_asks_for_json() -> None:
         "question": "Q?", "answer": "A", "right": "A", "reply": "W", "said": "W", "previous": 0.5, "kind": "side",
         "choices": ["A", "W"], "candidates": ["W"], "report": False, "facts": ["F."], "rationale": "R.", "wrong": "W",
     }  # fmt: skip
-    assert shipped_templates() == ["correct", "counterfactual", "hallucinate", "rationale", "relevance"]
+    assert shipped_templates() == ["correct", "counterfactual", "facts", "hallucinate", "rationale", "relevance"]
     for name in shipped_templates():
         for changed in ({}, {"report": True, "previous": None, "wrong": None, "choices": [], "candidates": []}):
             text = load_template(name).fill(**{**values, **changed})

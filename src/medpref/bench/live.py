@@ -128,7 +128,7 @@ def print_board(board: Board) -> None:
     for held in board.tables:
         shown = sections(held)[:MOST_COLUMNS]
         table = Grid(title=f"{board.name}: {held.title}, {len(held.seeds)} seeds", title_justify="left")
-        table.add_column("method")
+        table.add_column("method", overflow="fold", min_width=16)
         for section in shown:
             for title in (f"place, {section.label}", "minus control (95 %)"):
                 table.add_column(title, justify="right")

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from medpref import store
 from medpref.bench.live import clock
 from medpref.bench.values import OPPONENTS, Board, Level, Row, Table, Versus
-from medpref.bench.view import Against, Line, Section, findings, is_synthetic, sections
+from medpref.bench.view import Against, Line, Section, findings, is_synthetic, sections, short_titles
 from medpref.report.figure import Interval, forest, strip
 from medpref.report.page import content_policy
 from medpref.report.template import render, source_of
@@ -25,7 +25,11 @@ VERSUS_FIELDS = ("difference", "deviation", "low", "high", "p", "p_holm", "outco
 
 def write_page(board: Board, out: Path, *, index: str = "") -> None:
     """Write ``leaderboard.html``; ``index`` is the link to the index of the cells' reports, relative to the page."""
-    tables = [(f"table-{number}", table, _drawn(table), findings(table)) for number, table in enumerate(board.tables)]
+    names = short_titles(board.tables)
+    tables = [
+        (f"table-{number}", name, table, _drawn(table), findings(table))
+        for number, (name, table) in enumerate(zip(names, board.tables, strict=True))
+    ]
     html = render(
         "leaderboard.html.j2",
         **_context(board),
@@ -54,8 +58,9 @@ def write_csv(board: Board, path: Path) -> None:
     writer.writerow([*head, "place_best", "place_worst", *against])
     for table in board.tables:
         for row in table.rows:
-            for metric, level in row.levels.items():
-                writer.writerow(_csv_line(table, row, metric, level))
+            for metric in table.metrics:
+                if metric in row.levels:
+                    writer.writerow(_csv_line(table, row, metric, row.levels[metric]))
     store.write_text(path, text.getvalue())
 
 

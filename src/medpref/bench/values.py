@@ -97,6 +97,12 @@ class Table(Frozen):
         return f"{self.policy} on {self.source}"
 
     @property
+    def overview(self) -> tuple[Row, ...]:
+        """The rows as a reader wants them first: methods, then SFT and base."""
+        order = {"method": 0, "sft": 1, "base": 2}
+        return tuple(sorted((row for row in self.rows if row.role in order), key=lambda row: order[row.role]))
+
+    @property
     def methods(self) -> tuple[Row, ...]:
         return tuple(row for row in self.rows if row.role == "method")
 

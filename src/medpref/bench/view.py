@@ -5,6 +5,7 @@ Methods stand by the places they may hold; those that share a place stand in the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from medpref.bench.rank import place
@@ -56,6 +57,10 @@ class Section(NamedTuple):
     @property
     def methods(self) -> tuple[Line, ...]:
         return tuple(line for line in self.lines if line.row.role == "method")
+
+    def line_of(self, name: str) -> Line | None:
+        """The line of the row of that name."""
+        return next((line for line in self.lines if line.row.name == name), None)
 
     @property
     def all_tied(self) -> bool:
@@ -120,6 +125,14 @@ def findings(table: Table) -> list[tuple[str, str, list[str]]]:
                 text = f"{line.label} ({against.shown}{unit}, {against.interval})"
                 found.setdefault((section.words.label, against.outcome), []).append(text)
     return [(label, outcome, methods) for (label, outcome), methods in found.items()]
+
+
+def short_titles(tables: Sequence[Table]) -> list[str]:
+    """What tells each table from the others: its policy, or its source, or both."""
+    policies, sources = ({getattr(table, key) for table in tables} for key in ("policy", "source"))
+    if len(policies) == len(tables):
+        return [table.policy for table in tables]
+    return [table.source if len(sources) == len(tables) else table.title for table in tables]
 
 
 def is_synthetic(board: Board) -> bool:

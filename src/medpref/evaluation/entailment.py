@@ -24,9 +24,14 @@ PLACES = ("side", "zone")
 DEGREES = ("severity", "size")
 
 
+def facts_of(example: Example) -> list[Statement]:
+    """What the reference states for certain."""
+    return [one for one in statements(example.answer) if one.polarity != "uncertain"]
+
+
 def fact_rows(example: Example, reply: str, label: Labeller | None = None) -> list[VerdictRow]:
     """``fact_completeness`` and ``fact_contradiction`` of a reply; none where the reference states no fact."""
-    facts = [one for one in statements(example.answer) if one.polarity != "uncertain"]
+    facts = facts_of(example)
     if not facts:
         return []
     labels = (label or read_labels)(facts, reply)

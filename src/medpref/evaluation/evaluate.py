@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from medpref import store
 from medpref.evaluation.alarms import alarms
+from medpref.evaluation.asked_facts import FactRows, asked_by, read_rows
 from medpref.evaluation.attention import layer_curve
+from medpref.evaluation.clinical import Scorer, clinical_rows, clinical_scores, scorer_of
 from medpref.evaluation.drift import chosen_drift
-from medpref.evaluation.entailment import fact_rows
 from medpref.evaluation.estimate import estimates
 from medpref.evaluation.findings import report_rows
 from medpref.evaluation.overlay import FILE as MAPS
@@ -27,6 +28,7 @@ from medpref.evaluation.text import text_rows
 from medpref.evaluation.views import ProbeImages, wrong_images
 from medpref.evaluation.vqa import answer_rows, constant_answers, row_of
 from medpref.imaging.decode import read_image
+from medpref.models.chat import NOBODY, Roles
 from medpref.progress import track
 from medpref.recipe import Evaluation
 from medpref.schema import Example, OwnReply, Verdict, VerdictRow
@@ -60,12 +62,14 @@ def evaluate(
     judges: Mapping[str, Judge] | None = None,
     steps: Sequence[Mapping[str, Any]] = (),
     settings: Evaluation = PLAIN,
+    roles: Roles = NOBODY,
 ) -> dict[str, int]:
     """Write replies.jsonl, verdicts.jsonl and estimates.json into ``out``; returns counts. Resumes from its journal.
 
     Each of ``judges`` (name to judge) adds the metric ``judge_NAME``; a reply that it does not judge counts nowhere.
     ``steps`` are the rows that training logged, for the alarm of a falling chosen log-probability. ``settings`` switch
-    on what costs more: robustness.json and robustness.jsonl; attention.json, maps.json and rows of attention.
+    on what costs more: robustness.json and robustness.jsonl; attention.json, maps.json and rows of attention; facts
+    labelled by the model of ``roles``; metrics of the package radeval.
     """
     from medpref.evaluation.read import engine_reader
 
@@ -78,6 +82,8 @@ def evaluate(
         synthetic=synthetic,
         judges=judges or {},
         steps=tuple(steps),
+        facts=asked_by(roles) if settings.facts == "judge" else read_rows,
+        clinical={name: scorer_of(name) for name in settings.radeval},
     )
     counts = {}
     if settings.robustness:
@@ -100,6 +106,13 @@ class Plan:
     synthetic: bool
     judges: Mapping[str, Judge] = field(default_factory=dict)
     steps: tuple[Mapping[str, Any], ...] = ()
+    facts: FactRows = read_rows
+    clinical: Mapping[str, Scorer] = field(default_factory=dict)
+
+    @property
+    def reports(self) -> list[Example]:
+        """The examples that ask for a report."""
+        return [example for example in self.examples if example.answer_type == "report"]
 
 
 @dataclass(frozen=True)
@@ -118,7 +131,7 @@ def carry_out(plan: Plan, *, answer: Answer, read: Read, look: Look | None = Non
         texts = {name: reply.text for name, reply in replies.items()}
         probed = _probed(plan, journal, read)
         judged = _judged(plan, journal, replies)
-        rows = verdicts(plan, texts, probed) + judged
+        rows = verdicts(plan, texts, probed) + judged + _scored(plan, journal, texts)
         if look is not None:
             seen = _seen(plan, journal, look)
             counts["maps"] = _mapped(plan, journal, look, rows=rows, texts=texts)
@@ -145,14 +158,15 @@ def carry_out(plan: Plan, *, answer: Answer, read: Read, look: Look | None = Non
 def verdicts(plan: Plan, replies: Mapping[str, str], probed: Mapping[str, Sequence[VerdictRow]]) -> list[VerdictRow]:
     """Every row of every example, in the order of the examples: the reply's, its text overlap's, the probe's."""
     constants = constant_answers(plan.train)
-    reports = [example for example in plan.examples if example.answer_type == "report"]
+    reports = plan.reports
     overlap = text_rows(reports, [replies[example.id] for example in reports])
-    texts = {example.id: held for example, held in zip(reports, overlap, strict=True)}
+    stated = plan.facts(reports, replies)
+    texts = {one.id: facts + held for one, facts, held in zip(reports, stated, overlap, strict=True)}
     rows: list[VerdictRow] = []
     for example in plan.examples:
         reply = replies[example.id]
         if example.answer_type == "report":
-            rows += report_rows(example, reply) + fact_rows(example, reply) + texts[example.id]
+            rows += report_rows(example, reply) + texts[example.id]
         else:
             rows += answer_rows(example, reply, constants.get(example.kind))
         rows += probed[example.id]
@@ -215,6 +229,14 @@ def _judged(plan: Plan, journal: store.Journal, replies: Mapping[str, OwnReply])
             work = functools.partial(judge.judge, example, replies[example.id].text)
             value, reason, evidence = journal.get(f"judge/{name}/{example.id}", work)
             rows.append(row_of(example, f"judge_{name}", value, reason=reason, evidence=dict(evidence)))
+    return rows
+
+
+def _scored(plan: Plan, journal: store.Journal, texts: Mapping[str, str]) -> list[VerdictRow]:
+    rows = []
+    for name, score in plan.clinical.items():
+        work = functools.partial(clinical_scores, name, plan.reports, texts, score)
+        rows += clinical_rows(plan.reports, journal.get(f"radeval/{name}", work))
     return rows
 
 

@@ -33,11 +33,3 @@ def fit(
 def spread_over(items: Sequence[Item]) -> Iterator[Item]:
     """The items in :func:`spread` order."""
     return (items[index] for index in spread(len(items)))
-
-
-def script_json(value: Any) -> str:
-    """JSON that may stand inside a ``<script>`` element: nothing in it can end the element or start a comment."""
-    text = store.to_json(value)
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text

@@ -40,6 +40,7 @@ class Card(NamedTuple):
     dropped: tuple[tuple[str, int], ...]
     recorded: tuple[tuple[str, str], ...]
     lengths: Markup | None
+    legend: tuple[tuple[str, int], ...]
     weights: Markup | None
 
 
@@ -59,6 +60,7 @@ def card_of(held: PairSet) -> Card:
         dropped=tuple(sorted(held.dropped.items(), key=lambda item: (-item[1], item[0]))),
         recorded=tuple((recorded_label(name), value) for name, value in recorded[:MOST_RECORDED]),
         lengths=_lengths(held.pairs),
+        legend=tuple((name, n) for n, name in enumerate((CHOSEN, REJECTED), start=1) if _words(held.pairs, name)),
         weights=_weights(held.pairs),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -9,7 +10,7 @@ from markupsafe import Markup
 
 from medpref.report.figure import Interval, strip
 from medpref.report.values import Comparison, Run, is_control
-from medpref.report.words import Words, headline, is_headline, metric_words, model_label, number, p_value
+from medpref.report.words import HEADLINE, Words, headline, is_headline, metric_words, model_label, number, p_value
 
 Outcome = Literal["tied", "better", "worse", "higher", "lower", "not judged"]
 ALPHA = 0.05
@@ -65,8 +66,29 @@ class Contrast(NamedTuple):
         return f"{model_label(self.a)} minus {model_label(self.b)}"
 
     @property
+    def tally(self) -> str:
+        return tally(self.overall)
+
+    @property
     def against_control(self) -> bool:
         return is_control(self.b) and not is_control(self.a)
+
+
+def tally(rows: Sequence[Difference]) -> str:
+    """How many differences go which way.
+
+    >>> tally([])
+    'nothing to compare'
+    """
+    counts = Counter[str](row.outcome for row in rows)
+    return ", ".join(f"{counts[name]} {name}" for name in SYMBOLS if counts[name]) or "nothing to compare"
+
+
+class Matrix(NamedTuple):
+    """Contrasts as rows, their first differences as columns; None where a contrast lacks one."""
+
+    heads: tuple[Words, ...]
+    rows: tuple[tuple[Contrast, tuple[Difference | None, ...]], ...]
 
 
 def contrasts(run: Run) -> list[Contrast]:
@@ -83,6 +105,14 @@ def headlines(contrast: Contrast, limit: int = 4) -> list[Difference]:
     """The differences that a reader wants first."""
     by_name = {row.held.metric: row for row in (*contrast.overall, *contrast.shortcut)}
     return [by_name[name] for name in headline(list(by_name), limit)]
+
+
+def matrix(found: Sequence[Contrast]) -> Matrix:
+    """The headlines of many contrasts side by side."""
+    held = [(one, {row.held.metric: row for row in headlines(one)}) for one in found]
+    names = headline(list(dict.fromkeys(name for _, rows in held for name in rows)), limit=len(HEADLINE))
+    rows = tuple((one, tuple(rows.get(name) for name in names)) for one, rows in held)
+    return Matrix(tuple(metric_words(name) for name in names), rows)
 
 
 def outcome(held: Comparison, words: Words) -> Outcome:

@@ -12,7 +12,8 @@ from markupsafe import Markup, escape
 
 from medpref.report.axes import Place, axis_x, axis_y, frame, linear, ticks, ticks_inside
 
-FOREST_WIDTH, FOREST_ROW, FOREST_LABELS = 360, 24, 150
+FOREST_PLOT, FOREST_ROW, FOREST_GAP = 196, 24, 12
+LETTER_PX, MOST_LETTERS = 7.3, 40
 CHART_WIDTH, CHART_HEIGHT, CHART_LEFT = 320, 176, 48
 STRIP_WIDTH, STRIP_HEIGHT = 170, 22
 THICK_FROM = 40
@@ -43,20 +44,25 @@ class Series(NamedTuple):
 
 
 def forest(title: str, rows: Sequence[Interval]) -> Markup:
-    """Points with intervals on one axis, one row a model."""
-    left, right, top = FOREST_LABELS, FOREST_WIDTH - 14, 6
+    """Points with intervals on one axis, one row a model; as wide as its longest label needs; zero is a line."""
+    labels = [row.label if len(row.label) <= MOST_LETTERS else row.label[: MOST_LETTERS - 1] + "…" for row in rows]
+    left, top = round(max(map(len, labels), default=0) * LETTER_PX) + 2 * FOREST_GAP, 6
+    right = left + FOREST_PLOT
     ends = [end for row in rows for end in (row.low, row.high, row.value)]
     marks = ticks(min(ends), max(ends))
     bottom = top + FOREST_ROW * len(rows)
     place = linear((marks[0], marks[-1]), (left, right))
     parts = [axis_x(marks, place, top=top, bottom=bottom)]
-    for index, row in enumerate(rows):
+    if marks[0] < 0 < marks[-1]:
+        zero = place(0)
+        parts.append(f'<line class="zero" x1="{zero:.1f}" x2="{zero:.1f}" y1="{top}" y2="{bottom}"/>')
+    for index, (row, label) in enumerate(zip(rows, labels, strict=True)):
         y = top + FOREST_ROW * (index + 0.5)
-        label = escape(row.label if len(row.label) <= 21 else row.label[:20] + "…")
-        parts.append(f'<text class="lab" x="{left - 12}" y="{y + 4:.1f}" text-anchor="end">{label}</text>')
+        at = f'x="{left - FOREST_GAP}" y="{y + 4:.1f}"'
+        parts.append(f'<text class="lab" {at} text-anchor="end">{escape(label)}</text>')
         parts.append(_whisker(row, place, y=y))
     spoken = "; ".join(f"{row.label} {row.value:.3g} ({row.low:.3g} to {row.high:.3g})" for row in rows)
-    return frame(FOREST_WIDTH, bottom + 22, name=f"{title}: {spoken}", parts=parts)
+    return frame(right + 14, bottom + 22, name=f"{title}: {spoken}", parts=parts)
 
 
 def strip(row: Interval, span: tuple[float, float]) -> Markup:
@@ -69,12 +75,16 @@ def strip(row: Interval, span: tuple[float, float]) -> Markup:
     return Markup(f'<svg class="strip" {size} aria-hidden="true">{body}</svg>')
 
 
-def chart(title: str, series: Sequence[Series], *, x_label: str = "step") -> Markup:
-    """Curves over steps; from 40 values on, a moving mean over a tenth of them is drawn over the thin values."""
+def chart(
+    title: str, series: Sequence[Series], *, x_label: str = "step", span: tuple[float, float] | None = None
+) -> Markup:
+    """Curves over steps; from 40 values on, a moving mean over a tenth of them is drawn over the thin values.
+
+    ``span`` is the range of the y axis, for charts that are compared; without it the chart's own.
+    """
     xs = [x for held in series for x in held.xs]
-    ys = [y for held in series for y in held.ys if y is not None]
-    ys += [end for held in series for ends in held.ends if ends is not None for end in ends]
-    place_x, place_y, parts = _plane((min(xs), max(xs)), ticks(min(ys), max(ys)), x_label=x_label)
+    low, high = span or heights(series)
+    place_x, place_y, parts = _plane((min(xs), max(xs)), ticks(low, high), x_label=x_label)
     for held in series:
         many = sum(y is not None for y in held.ys) >= THICK_FROM
         parts.append(_curve(held, held.ys, places=(place_x, place_y), css="thin" if many else ""))
@@ -85,6 +95,13 @@ def chart(title: str, series: Sequence[Series], *, x_label: str = "step") -> Mar
         parts += _bars(held, places=(place_x, place_y), aside=aside)
     spoken = "; ".join(f"{held.label or title} {_first_last(held.ys)}" for held in series)
     return frame(CHART_WIDTH, CHART_HEIGHT, name=f"{title} by {x_label}: {spoken}", parts=parts)
+
+
+def heights(series: Sequence[Series]) -> tuple[float, float]:
+    """The lowest and the highest value of lines, ends of intervals included; (0, 1) where there is none."""
+    ys = [y for held in series for y in held.ys if y is not None]
+    ys += [end for held in series for ends in held.ends if ends is not None for end in ends]
+    return min(ys, default=0.0), max(ys, default=1.0)
 
 
 def histogram(title: str, series: Sequence[Series], *, x_label: str) -> Markup:

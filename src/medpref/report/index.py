@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from medpref import store
 from medpref.errors import ArtifactError
-from medpref.report.contrast import Difference, contrasts, headlines
+from medpref.report.contrast import Difference, contrasts, headlines, tally
 from medpref.report.page import PAGE, content_policy, title_of
 from medpref.report.read import read_head
 from medpref.report.table import Row
@@ -32,6 +32,11 @@ class Listed(NamedTuple):
     metric: str
     models: tuple[tuple[str, str], ...]
     against: tuple[tuple[str, Difference], ...]
+
+    @property
+    def tally(self) -> str:
+        """How many of the differences go which way."""
+        return tally([row for _, row in self.against])
 
 
 def write_index(runs: Path, out: Path) -> dict[str, int]:
@@ -77,7 +82,7 @@ def _listed(run: Run, *, runs: Path, out: Path) -> Listed:
             (model_label(held.a), row)
             for held in contrasts(run)
             if held.against_control
-            for row in headlines(held, limit=2)
+            for row in headlines(held, limit=3)
         ),
     )
 

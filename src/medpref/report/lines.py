@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from medpref.report.curves import Panel
-from medpref.report.figure import Series, chart
+from medpref.report.figure import Series, chart, heights
 from medpref.report.words import model_label
 
 TOGETHER = 4
@@ -25,8 +25,14 @@ class Line(NamedTuple):
 
 
 def charts(title: str, lines: Sequence[Line], *, x_label: str) -> list[Panel]:
-    """Charts of all lines: the base and the SFT model on each, the others four at a time, in the run's order."""
-    return [_panel(title, group, x_label=x_label) for group in _groups(lines)]
+    """Charts of all lines on one scale: the base and the SFT model on each, the others four at a time, in order."""
+    groups = [_series(group) for group in _groups(lines)]
+    span = heights([held for group in groups for held in group])
+    many = len(groups) > 1
+    return [
+        _panel(f"{title} ({place} of {len(groups)})" if many else title, group, x_label=x_label, span=span)
+        for place, group in enumerate(groups, start=1)
+    ]
 
 
 def _groups(lines: Sequence[Line]) -> Iterator[list[Line]]:
@@ -38,10 +44,14 @@ def _groups(lines: Sequence[Line]) -> Iterator[list[Line]]:
             yield group
 
 
-def _panel(title: str, group: Sequence[Line], *, x_label: str) -> Panel:
+def _panel(title: str, group: Sequence[Series], *, x_label: str, span: tuple[float, float]) -> Panel:
+    legend = tuple((held.label, held.series) for held in group)
+    return Panel(title, chart(title, group, x_label=x_label, span=span), legend)
+
+
+def _series(group: Sequence[Line]) -> list[Series]:
     free = iter(OTHERS)
-    series = [Series(model_label(line.model), line.xs, line.ys, _colour(line.model, free), line.ends) for line in group]
-    return Panel(title, chart(title, series, x_label=x_label), tuple((held.label, held.series) for held in series))
+    return [Series(model_label(line.model), line.xs, line.ys, _colour(line.model, free), line.ends) for line in group]
 
 
 def _colour(model: str, free: Iterator[int]) -> int:

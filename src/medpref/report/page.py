@@ -15,13 +15,13 @@ from typing import Any
 
 from medpref import store
 from medpref.report import table
-from medpref.report.budget import script_json
 from medpref.report.card import card_of
-from medpref.report.contrast import contrasts
+from medpref.report.contrast import contrasts, matrix
 from medpref.report.contrast import headlines as contrast_headlines
 from medpref.report.curves import panels
 from medpref.report.figure import Interval, forest
 from medpref.report.gallery import gallery
+from medpref.report.pack import packed, script_json
 from medpref.report.read import read_run
 from medpref.report.risk import confidences, with_risk
 from medpref.report.strain import attention, robustness
@@ -36,6 +36,7 @@ SCRIPTS = ("dom.js", "picture.js", "pager.js", "gallery.js", "wrong.js", "start.
 PAIR_BYTES, WRONG_BYTES, PICTURE_BYTES = 2_600_000, 1_000_000, 3_400_000
 WRONG_PICTURES = 0.25
 MOST_TABLES = 6
+MANY_MODELS, FEW_RECIPES = 6, 3
 STAGES = ("examples", "instructions", "sft", "replies", "pairs", "train", "eval", "compare", "report")
 LARGE_SIDE, SMALL_SIDE, MANY = 224, 144, 600
 RiskCurves = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -61,7 +62,10 @@ def write_report(
         failures=failures(run, by_model),
         pairs=pairs,
         wrong=wrong,
-        data={name: script_json(value) for name, value in (("pictures", pictures), ("pairs", pairs), ("wrong", wrong))},
+        data={
+            "pictures": script_json(pictures),
+            **{name: script_json(packed(held)) for name, held in (("pairs", pairs), ("wrong", wrong))},
+        },
         style=source_of("style.css"),
         script=script,
         policy=content_policy(script),
@@ -84,13 +88,27 @@ def content_policy(script: str) -> str:
 
 
 def colours(run: Run) -> list[int]:
-    """A series number a model: base 0, SFT 3, controls 2, recipes 1, 4, 5, 1 ..."""
+    """A series number a model: base 0, SFT 3, controls 2, recipes 1, 4, 5; all recipes 1 where there are more."""
     found, recipes = [], 0
+    free = (1, 4, 5) if sum(_is_recipe(model.name) for model in run.models) <= FEW_RECIPES else (1,)
     for model in run.models:
         fixed = {"base": 0, "sft": 3}.get(model.name, 2 if is_control(model.name) else None)
-        found.append((1, 4, 5)[recipes % 3] if fixed is None else fixed)
+        found.append(free[recipes % len(free)] if fixed is None else fixed)
         recipes += fixed is None
     return found
+
+
+def _is_recipe(name: str) -> bool:
+    return name not in ("base", "sft") and not is_control(name)
+
+
+def _legend(run: Run) -> list[tuple[str, int]]:
+    """What the colours of the forest plots mean, where they mean roles."""
+    roles = {0: "base", 3: "SFT", 2: "matched control", 1: "recipe"}
+    used = set(colours(run))
+    return (
+        [(label, colour) for colour, label in roles.items() if colour in used] if len(run.models) > MANY_MODELS else []
+    )
 
 
 def _context(run: Run) -> dict[str, Any]:
@@ -98,13 +116,17 @@ def _context(run: Run) -> dict[str, Any]:
     results = table.results(run)
     main = results.only(lambda row: is_headline(row.key))
     compared = contrasts(run)
+    against = [held for held in compared if held.against_control]
     return {
         "run": run,
         "title": title_of(run),
         "synthetic": is_synthetic(run),
         "facts": _facts(run),
-        "findings": [(held, contrast_headlines(held)) for held in compared if held.against_control],
+        "many": len(run.models) > MANY_MODELS,
+        "findings": [(held, contrast_headlines(held)) for held in against],
+        "matrix": matrix(against) if len(against) > FEW_RECIPES else None,
         "forests": _forests(run),
+        "legend": _legend(run),
         "results": main if main.rows else results,
         "further": results.only(lambda row: row not in main.rows) if main.rows else main,
         "contrasts": compared,
@@ -124,11 +146,26 @@ def _context(run: Run) -> dict[str, Any]:
 
 
 def title_of(run: Run) -> str:
-    """``RECIPE on SOURCE``, from whichever of run.json and summary.json says it."""
+    """``RECIPE on SOURCE``, from whichever of run.json and summary.json says it; many recipes are counted.
+
+    >>> title_of(Run(root=Path(), facts={"recipes": ["a", "b", "c", "d"], "source": "phantom:studies=9,test=2"}))
+    '4 recipes on phantom'
+    """
     recipes = run.facts.get("recipes") or [run.summary.get("recipe") or run.facts.get("recipe") or "run"]
     names = [recipes] if isinstance(recipes, str) else [str(name) for name in recipes]
     source = run.summary.get("source") or run.facts.get("source")
-    return " and ".join(names) + (f" on {source}" if source else "")
+    said = " and ".join(names) if len(names) <= FEW_RECIPES else f"{len(names)} recipes"
+    return said + (f" on {short_source(str(source))}" if source else "")
+
+
+def short_source(source: str) -> str:
+    """A source without its settings.
+
+    >>> short_source("phantom:studies=9,test=2"), short_source("slake:data/slake")
+    ('phantom', 'slake:data/slake')
+    """
+    name, _, settings = source.partition(":")
+    return name if "=" in settings else source
 
 
 def _facts(run: Run) -> list[tuple[str, str]]:

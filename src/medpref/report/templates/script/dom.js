@@ -16,6 +16,19 @@ const draw = (tag, attributes, ...children) => fill(document.createElementNS(SVG
 
 const held = new Map();
 function data(name) {
-  if (!held.has(name)) held.set(name, JSON.parse(document.getElementById('data-' + name).textContent));
+  if (!held.has(name)) held.set(name, unpack(JSON.parse(document.getElementById('data-' + name).textContent)));
   return held.get(name);
+}
+
+// Entries are stored as columns of distinct values (pack.py).
+function unpack(found) {
+  if (!found.entries) return found;
+  const columns = Object.entries(found.entries.columns).map(([name, { values, parts }]) => [
+    name, parts ? values.map((value) => value.map((part) => parts[part])) : values]);
+  const entries = found.entries.rows.map((row) => {
+    const entry = {};
+    row.forEach((number, at) => { if (number >= 0) entry[columns[at][0]] = columns[at][1][number]; });
+    return entry;
+  });
+  return { ...found, entries };
 }

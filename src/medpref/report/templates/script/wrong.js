@@ -21,19 +21,40 @@ function mapsOf(entry, models, paths) {
     make('summary', {}, `Where the models that were wrong looked (${maps.length} maps)`), make('div', { class: 'views' }, ...figures));
 }
 
+// Models that replied and were judged alike share a row: [reply, their numbers].
+function alike(replies) {
+  const groups = new Map();
+  replies.forEach((reply, place) => {
+    if (!reply) return;
+    const key = JSON.stringify(reply);
+    if (!groups.has(key)) groups.set(key, [reply, []]);
+    groups.get(key)[1].push(place);
+  });
+  return [...groups.values()];
+}
+
+// Names of models; many are counted, and open. The one that is filtered for is always named.
+function namesOf(places, models, picked) {
+  const name = (place, end) => make('span', { class: models[place][0] === picked ? 'name picked' : 'name' }, models[place][1] + end);
+  const names = places.map((place, at) => name(place, at < places.length - 1 ? ', ' : ''));
+  if (places.length <= 6) return names;
+  const said = `${places.length === models.length ? 'all ' : ''}${places.length} models`;
+  const chosen = places.filter((place) => models[place][0] === picked).map((place) => name(place, ' and others'));
+  return [...chosen, make('details', {}, make('summary', {}, said), ...names)];
+}
+
 function wrongItem(entry, filters) {
   const { models, paths } = data('wrong');
-  const rows = entry.replies.map((reply, index) => {
-    if (!reply) return null;
+  const rows = alike(entry.replies).map(([reply, places]) => {
     const [text, state, reason, metric] = reply;
     const [sign, word, css] = STATES[state];
     const why = [reason, metric ? `(${metric})` : ''].filter(Boolean).join(' ');
-    return make('tr', { class: models[index][0] === filters.model ? 'picked' : null },
-      make('th', { scope: 'row' }, models[index][1]),
+    return make('tr', { class: places.some((place) => models[place][0] === filters.model) ? 'picked' : null },
+      make('th', { scope: 'row' }, ...namesOf(places, models, filters.model)),
       make('td', {}, replyText(text), why ? make('span', { class: 'by' }, why) : null),
       make('td', {}, make('span', { class: 'state ' + css }, make('span', { 'aria-hidden': 'true' }, sign), ' ' + word)));
   });
-  const head = make('thead', {}, make('tr', {}, ...['Model', 'Reply', 'Verdict'].map((name) => make('th', { scope: 'col' }, name))));
+  const head = make('thead', {}, make('tr', {}, ...['Models', 'Reply', 'Verdict'].map((name) => make('th', { scope: 'col' }, name))));
   const table = make('table', {}, make('caption', { class: 'vh' }, `Replies to ${entry.id}`), head, make('tbody', {}, ...rows));
   return make('article', { 'aria-label': `Example ${entry.id}` },
     make('h3', {}, make('b', {}, entry.kind), ` · ${entry.id}${entry.tags ? ' · ' + entry.tags : ''}`),
