@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from medpref import stages, store
+from medpref.evaluation.clinical import scorers_kept
 from medpref.models.chat import NOBODY
 from medpref.recipe import Recipe, Train
 from medpref.roles import judge_of
@@ -107,7 +108,7 @@ def _reads_own(builder: Any) -> bool:
     """Whether a builder needs the policy's own replies: to edit, reject or mine by them, to choose or to localize."""
     writers = [writer for writer in (builder.chosen, builder.rejected) if writer is not None]
     chooses = any(getattr(writer, "plan", None) is not None for writer in writers)
-    looks = getattr(builder.localize, "reply", "answer") == "own"
+    looks = getattr(builder.localize, "reply", "answer") == "own" and not getattr(builder.localize, "policy", "")
     return builder.mine is not None or chooses or looks or any(writer.kind in OWN_REPLY_WRITERS for writer in writers)
 
 
@@ -161,6 +162,7 @@ def _train_arm(run: Run, recipe: Recipe, name: str, begin: Arm, pairs: str, *, c
     run.arms.append(Arm(name, spec, manifest["hash"], control=control, recipe=recipe.name, role=role))
 
 
+@scorers_kept()
 def evaluate(run: Run, examples: str) -> None:
     """eval/NAME for each arm; an arm that fails is no longer of the run."""
     settings = run.recipes[0].evaluation

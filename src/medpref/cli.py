@@ -25,6 +25,12 @@ Policy = Annotated[str, typer.Option(help="tiny:llava-mistral, hf:ID, or a check
 Source = Annotated[str, typer.Option(help="phantom, pack:DIR, jsonl:FILE, or KIND:key=value,...")]
 Plugin = Annotated[list[Path] | None, typer.Option(help="a Python file that registers components")]
 Folder = Annotated[Path, typer.Argument(help="a run folder")]
+Judge = Annotated[
+    list[str] | None, typer.Option(help="rules, local:MODEL, openai:URL#MODEL or replay:FILE; again for a panel")
+]
+Mine = Annotated[bool, typer.Option("--service-is-mine", help="the judge's service may read credentialed data")]
+Prompts = Annotated[Path | None, typer.Option(help="a folder of your own prompts for the judge")]
+ChatCache = Annotated[Path | None, typer.Option(help="where answers are kept; .chat beside the run, in a grid's OUT")]
 
 
 @app.command()
@@ -41,14 +47,10 @@ def run(
     strict: Annotated[bool, typer.Option(help="warnings are errors")] = False,
     until: Annotated[str, typer.Option(help="examples, sft, curate, train, evaluate or report")] = "report",
     plugin: Plugin = None,
-    judge: Annotated[
-        list[str] | None, typer.Option(help="rules, local:MODEL, openai:URL#MODEL or replay:FILE; again for a panel")
-    ] = None,
-    service_is_mine: Annotated[
-        bool, typer.Option("--service-is-mine", help="the judge's service may read credentialed data")
-    ] = False,
-    prompts: Annotated[Path | None, typer.Option(help="a folder of your own prompts for the judge")] = None,
-    chat_cache: Annotated[Path | None, typer.Option(help="where answers are kept; .chat beside the run folder")] = None,
+    judge: Judge = None,
+    service_is_mine: Mine = False,
+    prompts: Prompts = None,
+    chat_cache: ChatCache = None,
 ) -> None:
     """All stages: data, SFT, pairs, alignment, evaluation, report. Finished ones are skipped."""
     from medpref.run import DEFAULT_RECIPES, STEPS, RunConfig
@@ -249,6 +251,10 @@ def bench(
     markdown: Annotated[Path | None, typer.Option(help="also write the Markdown page here")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="check every cell, run nothing")] = False,
     plugin: Plugin = None,
+    judge: Judge = None,
+    service_is_mine: Mine = False,
+    prompts: Prompts = None,
+    chat_cache: ChatCache = None,
 ) -> None:
     """A grid of runs, and its leaderboard: intervals over seeds and patients, matched controls, ties shown as ties."""
     from medpref.bench.command import Narrowed, bench_command
@@ -261,6 +267,10 @@ def bench(
         seeds=tuple(seed or ()),
         methods=tuple(method or ()),
         overrides=tuple(set_ or ()),
+        judge=tuple(judge or ()),
+        service_is_mine=service_is_mine,
+        prompts=str(prompts or ""),
+        chat_cache=str(chat_cache or ""),
     )
     raise typer.Exit(bench_command(wanted, out, markdown=markdown, dry_run=dry_run, say=typer.echo))
 

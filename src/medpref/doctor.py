@@ -14,7 +14,7 @@ EXTRAS = {
     "datasets": (("datasets",), "reads and writes TRL's preference format and hub data sets"),
     "judge": (("openai",), "any OpenAI-compatible service as judge or writer"),
     "metrics": (("radeval",), "RadGraph-F1, CheXbert, GREEN, RaTEScore, BERTScore of reports"),
-    "retrieval": (("faiss", "open_clip"), "approximate search and image embeddings for mining"),
+    "retrieval": (("faiss", "open_clip"), "FAISS search and image embeddings for mining"),
     "ray": (("ray",), "curation and generation on many machines"),
 }
 CORE = ("torch", "transformers", "peft", "accelerate", "numpy", "pydantic")

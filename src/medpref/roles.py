@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medpref.curation.chat_ahead import asks
+from medpref.curation.chat_ahead import asks, weighs
 from medpref.errors import RecipeError
 from medpref.evaluation.asked_facts import PROMPT
 from medpref.language.templates import check_folder, load_template
@@ -24,8 +24,8 @@ PREFIX = "judge."
 def bind_roles(config: RunConfig, root: Path, recipes: Sequence[Recipe]) -> Roles:
     """The models that ``--judge`` names, with their answers kept beside the run folder (or in ``chat_cache``).
 
-    RecipeError where a recipe uses the role and nobody is bound to it, where a setting of it does nothing, or where a
-    panel would hold a panel. Loads no model and asks nothing.
+    RecipeError where a recipe uses the role and nobody is bound to it, where a setting of it or a second model does
+    nothing, or where a panel would hold a panel. Loads no model and asks nothing.
     """
     using = [recipe.name for recipe in recipes if asks(recipe.pairs) or recipe.evaluation.facts == "judge"]
     if using and not config.judge:
@@ -33,6 +33,7 @@ def bind_roles(config: RunConfig, root: Path, recipes: Sequence[Recipe]) -> Role
         raise RecipeError(where, given="the role judge is used, not bound", expected=FORMS, todo="add --judge ...")
     settings = [text.removeprefix(PREFIX) for text in config.overrides if text.startswith(PREFIX)]
     _refuse_idle(config, settings, used=bool(using))
+    _refuse_unasked(config.judge, recipes)
     for recipe in recipes:
         _refuse_nested(recipe)
     if not config.judge:
@@ -57,6 +58,14 @@ def _refuse_idle(config: RunConfig, settings: Sequence[str], *, used: bool) -> N
         if idle:
             todo = "by: chat on a writer, the judge chat_relevance, evaluation.facts=judge; or leave the option out"
             raise RecipeError(option, given="nothing here asks a model", expected="a recipe that does", todo=todo)
+
+
+def _refuse_unasked(judge: Sequence[str], recipes: Sequence[Recipe]) -> None:
+    """Writers and the labels of facts ask the first model alone; more are a panel, which only chat_relevance asks."""
+    if len(judge) > 1 and not any(weighs(recipe.pairs) for recipe in recipes):
+        given = "nothing here asks a second model"
+        todo = "leave it out, or weigh pairs by the judge chat_relevance"
+        raise RecipeError(f"--judge {judge[1]}", given=given, expected="a panel", todo=todo)
 
 
 def _refuse_nested(recipe: Recipe) -> None:

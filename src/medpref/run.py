@@ -133,6 +133,7 @@ def parse_source(spec: str, overrides: Sequence[str] = ()) -> Any:
 def prepare(config: RunConfig, root: Path, say: Callable[[str], None]) -> Run:
     """The run with every recipe loaded and checked; nothing is written and no model is loaded."""
     from medpref.check import check
+    from medpref.curation.localized import require_models
     from medpref.evaluation.clinical import require_radeval
     from medpref.models.fingerprint import require_policy
     from medpref.roles import bind_roles
@@ -147,6 +148,7 @@ def prepare(config: RunConfig, root: Path, say: Callable[[str], None]) -> Run:
     run = Run(config, root, recipes, [], source, say, roles=bind_roles(config, root, recipes))
     for recipe in recipes:
         checked = check(recipe, source_has_pairs=run.has_pairs, strict=config.strict)
+        require_models(recipe.pairs)
         run.checked.append(checked)
         for warning in checked.warnings:
             say(f"warning: {warning}")

@@ -15,7 +15,6 @@ from medpref.errors import DataError
 from medpref.models.chat import NOBODY, Roles
 from medpref.recipe import Evaluation, Train
 from medpref.schema import SPLITS, Example, OwnReply, PreferencePair
-from medpref.seeds import generator
 from medpref.supervised import control_digest
 
 EXAMPLES, REPLIES, PAIRS, TRAIN, EVAL, REPORT = "examples", "replies", "pairs", "train", "eval", "report"
@@ -231,17 +230,20 @@ def evaluate_stage(
     synthetic: bool,
     roles: Roles = NOBODY,
 ) -> Manifest:
-    """eval/NAME/: replies, verdicts and estimates of one model on the evaluation split."""
+    """eval/NAME/: replies, verdicts and estimates of one model on the evaluation split; counts what ``roles`` spent."""
 
     def work(out: Path) -> Mapping[str, Any]:
         from medpref.evaluation.evaluate import evaluate
+        from medpref.evaluation.questions import questions
+        from medpref.roles import spent
 
+        before = spent(roles)
         examples = load_examples(root)
-        chosen = draw(examples, settings, seed=seed)
+        chosen = questions(examples, settings, seed=seed)
         train = [example for example in examples if example.split == "train"]
         log = root / TRAIN / name / "steps.jsonl"
         steps = [row for _, row in store.iter_lines(log)] if log.exists() else []
-        counts: Mapping[str, Any] = evaluate(
+        counts: dict[str, Any] = evaluate(
             loaded(policy),
             chosen,
             out,
@@ -253,34 +255,18 @@ def evaluate_stage(
             settings=settings,
             roles=roles,
         )
-        return counts
+        return counts | spent(roles, since=before)
 
     full = {**inputs, "evaluation": settings.named(), "seed": seed}
     return store.stage(root / EVAL / name, name=f"{EVAL}/{name}", inputs=full, work=work)
 
 
-def draw(examples: Sequence[Example], settings: Evaluation, *, seed: int) -> list[Example]:
-    """At most ``limit`` examples of the evaluation split, whole patients in a seeded order, in their source's order."""
-    pool = [example for example in examples if example.split == settings.split]
-    if settings.limit is None or len(pool) <= settings.limit:
-        return pool
-    patients = sorted({example.patient for example in pool})
-    generator(seed, "evaluation", settings.split).shuffle(patients)
-    kept: set[str] = set()
-    count = 0
-    sizes = {patient: 0 for patient in patients}
-    for example in pool:
-        sizes[example.patient] += 1
-    for patient in patients:
-        if count and count + sizes[patient] > settings.limit:
-            break
-        kept.add(patient)
-        count += sizes[patient]
-    return [example for example in pool if example.patient in kept]
-
-
 def report_stage(root: Path, *, inputs: Mapping[str, Any], arms: Sequence[str]) -> Manifest:
-    """report/: the page with its risk-coverage curves, and a model card beside each trained model."""
+    """report/: the page with its risk-coverage curves, and a model card beside each trained model.
+
+    Made again where the code of the page has changed.
+    """
+    from medpref.report.revision import revision
 
     def work(out: Path) -> Mapping[str, Any]:
         from medpref import confidence
@@ -296,4 +282,4 @@ def report_stage(root: Path, *, inputs: Mapping[str, Any], arms: Sequence[str]) 
                 write_model_card(root, name, root / TRAIN / name)
         return counts
 
-    return store.stage(root / REPORT, name=REPORT, inputs=inputs, work=work)
+    return store.stage(root / REPORT, name=REPORT, inputs={**inputs, "page": revision()}, work=work)

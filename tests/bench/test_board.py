@@ -11,9 +11,11 @@ import pytest
 from medpref import store
 from medpref.bench.board import board_of
 from medpref.bench.carry import bench
+from medpref.bench.layout import Asked
 from medpref.bench.page import write_csv, write_markdown, write_page
 from medpref.bench.values import Board, CellDone, Row
 from medpref.grid import Cell, Grid
+from medpref.run import RunConfig
 from tests.bench.cells_on_disk import build_cell, done_of, grid_of
 
 SKILLS = {"good": 0.95, "same": 0.5, "twin": 0.5, "bad": 0.1}
@@ -199,6 +201,18 @@ def test_killed_between_cells_only_the_missing_ones_are_computed(
     assert again.tables == board.tables
     assert worked == [0, 1, 2]
     assert Board.model_validate(store.read_json(tmp_path / "leaderboard.json")) == again
+
+
+def test_every_cell_is_told_whom_to_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grid, told = grid_of(("good",), seeds=(0, 1)), []
+
+    def carry_out(config: RunConfig, folder: Path, **_: object) -> None:
+        told.append((config.judge, config.overrides))
+        build_cell(tmp_path, grid.cells()[config.seed], {"good": 0.9})
+
+    monkeypatch.setattr("medpref.bench.cells.carry_out", carry_out)
+    bench(grid, tmp_path, Silent(), asked=Asked(judge=("rules",), settings=("judge.batch=2",)))
+    assert told == [(("rules",), ("judge.batch=2",))] * 2
 
 
 def test_a_cell_that_fails_is_written_down_and_the_others_go_on(

@@ -70,6 +70,27 @@ def test_a_grid_is_narrowed_and_its_command_says_so() -> None:
     assert wanted.command == "medpref bench phantom_smoke --policy tiny:llava-mistral@random --seed 3 --method copo"
 
 
+def test_whom_the_cells_may_ask_is_said_as_of_a_run(tmp_path: Path) -> None:
+    wanted = Narrowed(
+        grid="phantom_smoke",
+        overrides=("evaluation.facts=judge", "judge.concurrency=2"),
+        judge=("openai:https://llm.example/v1#m",),
+        service_is_mine=True,
+    )
+    grid = wanted.load()
+    assert grid.set[-1] == "evaluation.facts=judge"
+    (chat,) = prepare(config_of(grid.cells()[0], wanted.asked(tmp_path)), Path(), lambda line: None).roles.chats
+    assert (chat.chat.concurrency, chat.outside) == (2, False)
+    assert chat.answers.folder == tmp_path / ".chat", "one for all cells"
+    assert wanted.command == (
+        "medpref bench phantom_smoke --set evaluation.facts=judge --set judge.concurrency=2 "
+        "--judge 'openai:https://llm.example/v1#m' --service-is-mine"
+    )
+    elsewhere = wanted.model_copy(update={"chat_cache": "a", "prompts": "b"}).asked(tmp_path)
+    assert (elsewhere.chat_cache, elsewhere.prompts) == (str(Path("a").resolve()), str(Path("b").resolve()))
+    assert config_of(grid.cells()[0]) == config_of(grid.cells()[0], Narrowed(grid="phantom_smoke").asked(tmp_path))
+
+
 def test_overrides_from_outside_win_over_the_grids() -> None:
     grid = narrow(load_grid("phantom_smoke"), overrides=("train.steps=2",))
     assert grid.recipe(grid.methods[0]).train.steps == 2

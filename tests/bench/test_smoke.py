@@ -76,3 +76,15 @@ def test_a_grid_that_cannot_work_is_refused_before_anything_runs(
     assert run(monkeypatch, str(file), "--out", str(tmp_path / "out")) == 2
     assert "no builder makes" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_grid_that_asks_a_model_is_refused_until_one_is_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("phantom_smoke", "--set", "evaluation.facts=judge", "--out", str(tmp_path / "out"), "--dry-run")
+    assert run(monkeypatch, *words) == 2
+    assert "the role judge is used, not bound" in capsys.readouterr().err
+    assert run(monkeypatch, *words, "--judge", "rules") == 0
+    assert run(monkeypatch, *words, "--judge", "rules", "--set", "judge.nothing=1") == 2
+    assert "unknown key 'nothing'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -59,6 +59,18 @@ def test_by_hand(question, answer, label, fields, expected, tmp_path) -> None:
     assert denied(example, train_split(tmp_path), tmp_path) == expected
 
 
+@pytest.mark.parametrize("other", ["consolidation", "Liver", "", "pleural effusion and consolidation"])
+def test_what_would_be_erased_beside_the_finding_refuses(other: str, tmp_path) -> None:
+    """Every region of the example is corrupted: one that shows more than is asked about must not be there."""
+    alone = asking("Is there a pleural effusion?", "Yes", "pleural effusion", choices=("yes", "no"))
+    twice = alone.model_copy(update={"regions": (*alone.regions, Region(box=(8, 8, 12, 12), label="Pleural effusion"))})
+    mixed = alone.model_copy(update={"regions": (*alone.regions, Region(box=(8, 8, 12, 12), label=other))})
+    examples = train_split(tmp_path)
+    assert [denied(one, examples, tmp_path) for one in (alone, twice, mixed)] == ["No", "No", None]
+    both = mixed.model_copy(update={"question": "Is there a pleural effusion or a consolidation?"})
+    assert len(erasable(both)) == (2 if "consolidation" in other else 0)
+
+
 def test_an_open_answer_is_denied_only_in_words_that_the_data_use(tmp_path) -> None:
     """Without any "None" among the answers of its kind there is nothing to say."""
     where = {"kind": "zone", "answer_type": "open"}

@@ -1,6 +1,7 @@
 """Localizers that ask a model: a text-prompted detector, and the policy itself."""
 
 import json
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,11 +13,12 @@ from PIL import Image
 
 from medpref.curation.builder import parse_builder
 from medpref.curation.concept import concept_phrase
-from medpref.curation.localized import signature
+from medpref.curation.localized import require_models, signature
 from medpref.curation.policy_saliency import Bound, PolicySaliency, lend
 from medpref.curation.segmenter import Segmenter
 from medpref.errors import ModelError, RecipeError
 from medpref.imaging.decode import encode_png, to_array
+from medpref.imaging.heatmap import enlarge
 from medpref.imaging.regions import area, region_array
 from medpref.models import grounder
 from medpref.models.generate import Request, generate
@@ -131,15 +133,23 @@ def test_a_map_becomes_a_mask_of_its_confident_pixels(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("kind", ["owlvit", "clipseg"])
 def test_a_saved_checkpoint_is_asked(kind: str, tmp_path: Path) -> None:
-    own = LOCALIZERS.parse(
-        {"kind": "segmenter", "model": str(build(kind, tmp_path)), "threshold": 0.3, "max_share": 1.0}, where="test"
-    )
-    found = own.locate(YES, IMAGE)
-    assert found == own.locate(YES, IMAGE)
-    for region in found:
-        assert region.confidence >= 0.3
-        assert region.box[2] <= 60
-        assert region.box[3] <= 40
+    """Its best box, or its pixels over the threshold; over its highest score there is nothing."""
+    folder = str(build(kind, tmp_path))
+    held, shown = grounder.load_grounder(folder), Image.fromarray(IMAGE)
+    heat = enlarge(held.heat(shown, "pleural effusion"), IMAGE) if held.draws else np.zeros(IMAGE.shape)
+    best = float(heat.max()) if held.draws else held.boxes(shown, "pleural effusion")[0].score
+    told = {"kind": "segmenter", "model": folder, "threshold": best - 1e-4, "max_share": 1.0}
+    own = LOCALIZERS.parse(told, where="test")
+    (found,) = own.locate(YES, IMAGE)
+    assert (found,) == own.locate(YES, IMAGE)
+    assert found.origin.startswith(f"segmenter {kind}~{held.mark}")
+    assert found.confidence == pytest.approx(best, abs=1e-4)
+    if held.draws:
+        assert np.array_equal(region_array([found], 40, 60), heat >= best - 1e-4)
+    else:
+        left, top, right, bottom = held.boxes(shown, "pleural effusion")[0].corners
+        assert found.box == (math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom))
+    assert LOCALIZERS.parse({**told, "threshold": (best + 1) / 2}, where="test").locate(YES, IMAGE) == ()
 
 
 def bound(**fields: Any) -> Bound:
@@ -228,6 +238,22 @@ def test_of_several_images_the_others_are_read_and_this_one_is_as_given(
     assert [one.shape for one in calls[0]["images"]] == [(8, 8), (40, 60)]
 
 
+def test_a_named_policy_reads_the_other_images_from_the_run_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Not from where the command was started."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "b.png").write_bytes(encode_png(np.full((8, 8), 7, dtype=np.uint8)))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("medpref.curation.policy_saliency._named", lambda spec: spec)
+    calls = planted(monkeypatch, np.eye(4))
+    told = {"kind": "policy_saliency", "policy": "tiny:llava-mistral"}
+    plain = parse_builder({"chosen": {"kind": "reference"}, "localize": told, "corrupt": {"kind": "blackout"}}, "test")
+    both = asked("Better?", "No", images=(ImageRef(path="b.png", sha256="b" * 64), REF))
+    assert lend(plain, None, tmp_path / "run").localize.locate(both, IMAGE, index=1)
+    assert [one.shape for one in calls[0]["images"]] == [(8, 8), (40, 60)]
+
+
 def test_a_builder_is_lent_the_runs_policy() -> None:
     config = {
         "chosen": {"kind": "reference"}, "localize": {"kind": "policy_saliency"}, "corrupt": {"kind": "blackout"},
@@ -242,11 +268,14 @@ def test_a_builder_is_lent_the_runs_policy() -> None:
     with pytest.raises(RecipeError, match="no policy"):
         plain.localize.locate(YES, IMAGE)
     named = parse_builder({**config, "localize": {"kind": "policy_saliency", "policy": "tiny:x"}}, "test")
-    assert lend(named, None, Path()) is named
+    other = lend(named, "p", Path("r"), said=own).localize
+    assert other == Bound(named.localize, ANY, Path("r"), {}), "the run's policy said those, not this one"
     assert json.loads(named.localize.model_dump_json())["policy"] == "tiny:x"
 
 
-def test_the_models_that_localizers_name_are_marked_by_their_files(tmp_path: Path) -> None:
+def test_the_models_that_localizers_name_are_marked_by_their_files(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     folder = build("clipseg", tmp_path)
     segmenter = {"localize": {"kind": "segmenter", "model": str(folder)}}
     named = {"localize": {"kind": "policy_saliency", "policy": "tiny:llava-mistral"}}
@@ -256,9 +285,28 @@ def test_the_models_that_localizers_name_are_marked_by_their_files(tmp_path: Pat
     after = signature([segmenter, named])
     assert after[0] != before[0]
     assert after[1] == before[1]
-    for spec, told in (("tiny:llava", r"localize.policy tiny:llava: .*did you mean"), ("/nowhere", "no such folder")):
-        with pytest.raises(ModelError, match=told):
-            signature([{"localize": {"kind": "policy_saliency", "policy": spec}}])
+    monkeypatch.setenv("HOME", str(tmp_path.parent))
+    home = {"localize": {**segmenter["localize"], "model": f"~/{tmp_path.name}"}}
+    (same,) = signature([home])
+    assert same.rpartition("~")[2] == after[0].rpartition("~")[2], "its files, not its name"
+    require_models([{"localize": {"kind": "policy_saliency", "policy": f"~/{tmp_path.name}"}}])
+    (folder / "config.json").write_text((folder / "config.json").read_text() + " ")
+    assert signature([home]) != [same]
+
+
+def test_a_model_that_cannot_be_meant_is_named() -> None:
+    wrong = [
+        ({"kind": "policy_saliency", "policy": "tiny:llava"}, r"localize.policy tiny:llava: .*did you mean"),
+        ({"kind": "policy_saliency", "policy": "/nowhere"}, r"localize.policy /nowhere: no such folder"),
+        ({"kind": "policy_saliency", "policy": "hf:~/nowhere"}, r"localize.policy hf:~/nowhere: no such folder"),
+        ({"kind": "segmenter", "model": "hf:nowhere"}, r"localize.model hf:nowhere: no such folder"),
+        ({"kind": "segmenter", "model": "~nobody-here/x"}, r"localize.model ~nobody-here/x: no such folder"),
+    ]
+    for localize, told in wrong:
+        for read in (signature, require_models):
+            with pytest.raises(ModelError, match=told):
+                read([{"localize": localize}])
+    require_models([{"localize": {"kind": "mine", "model": "weights.bin"}}, {"localize": "whole_image"}, {}])
 
 
 def test_on_phantom_films_the_shipped_base_is_hot_where_the_lesion_is(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from medpref.schema import Branch, ImageRef, PreferencePair, Reply, Span
 from medpref.store import file_digest
 
 FAMILIES = ("llava-mistral", "llava-qwen2", "qwen2_5_vl")
-OTHERS = ("llava-next", "qwen2_vl", "qwen3_vl", "gemma3", "internvl", "idefics3")
+OTHERS = ("llava-next", "qwen2_vl", "qwen3_vl", "gemma3", "internvl", "idefics3", "smolvlm")
 CC, CR, XC, XR = (Branch(view, reply) for view in ("clean", "corrupt") for reply in ("chosen", "rejected"))
 TEXTS = (
     ("Is there a nodule?", "Yes, there is one nodule.", "No, there is one nodule."),

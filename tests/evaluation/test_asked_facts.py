@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import pytest
@@ -12,11 +13,14 @@ from medpref.errors import ModelError, RecipeError
 from medpref.evaluation.asked_facts import asked_by, asked_rows, read_rows
 from medpref.evaluation.evaluate import carry_out
 from medpref.models.chat import Roles
+from medpref.models.chat_cache import CachedChat
 from medpref.models.chat_rules import Rules
+from medpref.models.chat_store import AnswerStore
 from medpref.recipe import Evaluation, load_recipe
 from medpref.roles import bind_roles, judge_of
 from medpref.run import RunConfig
 from medpref.schema import VerdictRow
+from medpref.stages import evaluate_stage
 from tests.curation.scripted import Scripted
 from tests.evaluation.studies import Seer
 from tests.evaluation.test_evaluate import plan_of
@@ -83,6 +87,42 @@ def test_the_rules_behind_the_seam_label_as_the_reader(tmp_path: Any) -> None:
         held.append([(row.example, row.metric, row.value, row.reason) for row in rows])
     assert held[0] == held[1]
     assert any(metric == "fact_completeness" for _, metric, *_ in held[0])
+
+
+def test_what_the_model_was_asked_is_counted_in_the_stage_s_manifest(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two models are evaluated; both replies are the same, so that the second one's questions have answers already."""
+    held = [report(id="a", split="test"), report("No pneumothorax.", id="b", split="test")]
+    store.write_lines(tmp_path / "examples" / "examples.jsonl", held)
+    chat = CachedChat(Scripted(lambda request: "refused" if "effusion" in request.prompt else {"labels": ["neutral"]}),
+                      AnswerStore(tmp_path / ".chat"))  # fmt: skip
+
+    def evaluated(policy: Any, examples: Any, out: Any, *, roles: Roles, **_: Any) -> dict[str, int]:
+        if roles.chats:
+            asked_rows(examples, dict.fromkeys("ab", "Some fluid."), roles=roles)
+        return {"questions": len(examples)}
+
+    monkeypatch.setattr("medpref.stages.loaded", lambda spec: None)
+    monkeypatch.setattr("medpref.evaluation.evaluate.evaluate", evaluated)
+    settings = Evaluation(facts="judge")
+    stage = functools.partial(
+        evaluate_stage, tmp_path, policy="p", inputs={}, settings=settings, seed=0, synthetic=True
+    )
+    bound = {"base": Roles((chat,)), "sft": Roles((chat,)), "none": Roles()}
+    counts = [stage(name, roles=roles)["counts"] for name, roles in bound.items()]
+    assert [(one["chat_asked"], one["chat_unanswered"]) for one in counts[:2]] == [(2, 1), (0, 0)]
+    assert {"chat_tokens_in", "chat_tokens_out", "chat_from_cache"} <= set(counts[0])
+    assert counts[2] == {"questions": 2}
+
+
+@pytest.mark.parametrize("override", ["evaluation.facts=judge", "pairs.0.rejected.by=chat"])
+def test_a_second_model_that_nothing_asks_is_refused(tmp_path: Any, override: str) -> None:
+    config = RunConfig(recipes=("mmedpo",), source="phantom", policy="tiny:llava-mistral", judge=("rules", "local:b"))
+    with pytest.raises(RecipeError, match="--judge local:b: nothing here asks a second model"):
+        bind_roles(config, tmp_path, [load_recipe("mmedpo", overrides=[override])])
+    weighed = load_recipe("mmedpo", overrides=[override, "pairs.0.judge.kind=chat_relevance"])
+    assert len(bind_roles(config, tmp_path, [weighed]).chats) == 2
 
 
 def test_a_run_that_asks_needs_somebody_to_ask(tmp_path: Any) -> None:

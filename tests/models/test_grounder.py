@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -107,6 +108,22 @@ def test_a_checkpoint_with_parts_missing_or_cut_short_is_named(tmp_path: Path) -
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(ModelError, match="safetensors weights; check the folder"):
         load_grounder(str(whole))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_checkpoint_saved_in_bfloat16_is_read_in_float32(kind: str, tmp_path: Path) -> None:
+    """Images are float32; what is found is what the rounded weights find."""
+    half, held = build(kind, tmp_path / "half"), load_grounder(str(build(kind, tmp_path / "whole")))
+    with torch.no_grad():
+        for weights in held.model.parameters():
+            weights.copy_(weights.bfloat16())
+    deepcopy(held.model).bfloat16().save_pretrained(half)
+    assert '"bfloat16"' in (half / "config.json").read_text()
+    read = load_grounder(str(half))
+    if held.draws:
+        assert np.array_equal(read.heat(FILM, "left mass"), held.heat(FILM, "left mass"))
+    else:
+        assert read.boxes(FILM, "left mass") == held.boxes(FILM, "left mass") != []
 
 
 def test_a_hub_prefix_is_taken_off(folders: dict[str, Path]) -> None:

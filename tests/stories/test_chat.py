@@ -231,7 +231,8 @@ def test_answers_lie_beside_the_run_or_where_the_user_says(tmp_path: Path) -> No
     assert beside.chats[0].answers.folder == tmp_path / "runs/.chat"
     own = bind_roles(config(judge=spec, chat_cache=str(tmp_path / "x")), tmp_path / "runs/a", [recipe])
     assert own.chats[0].answers.folder == tmp_path / "x"
-    panel = bind_roles(config(judge=(*spec, "rules")), tmp_path, [recipe])
+    weighed = load_recipe("mmedpo", overrides=["pairs.0.judge.kind=chat_relevance"])
+    panel = bind_roles(config(judge=(*spec, "rules")), tmp_path, [weighed])
     assert [chat.identity for chat in panel.chats] == ["openai:http://localhost:1/v1#m", "rules"]
     assert not (tmp_path / "runs").exists()
 

@@ -9,10 +9,11 @@ from tests.models.tiny_grounders import build
 from medpref import store
 from medpref.schema import CORRUPT, PreferencePair
 
-SMALL = (
-    *("run", "mmedpo", "--policy", "tiny:llava-mistral", "--no-control", "--set", "sft=null", "--until", "curate"),
+WITH_SFT = (
+    *("run", "mmedpo", "--policy", "tiny:llava-mistral", "--no-control", "--until", "curate"),
     *("--source", "phantom:studies=6,validation=0,test=2,size_px=64"),
 )
+SMALL = (*WITH_SFT, "--set", "sft=null")
 
 
 def pairs_of(out: Path) -> list[PreferencePair]:
@@ -45,6 +46,22 @@ def test_a_run_localizes_by_what_the_policy_itself_says(run, tmp_path: Path) -> 
     assert pairs_of(out)
 
 
+def test_another_policys_own_reply_is_not_the_runs(run, tmp_path: Path) -> None:
+    """A named policy speaks for itself: the run's policy writes no replies, and two films of a comparison are found."""
+    out = tmp_path / "run"
+    told = "{kind: policy_saliency, reply: own, policy: 'tiny:llava-qwen2'}"
+    films = "phantom:studies=8,validation=0,test=2,size_px=64"
+    code, text = run(
+        *SMALL, "--source", films, "--set", "source.questions=[compare]", "--set", f"pairs.1.localize={told}",
+        "--out", out,
+    )  # fmt: skip
+    assert code == 0, text
+    assert not (out / "replies").exists()
+    made = pairs_of(out)
+    assert all("by tiny:llava-qwen2~" in pair.provenance["regions"][0]["origin"] for pair in made)
+    assert {len(pair.views[CORRUPT]) for pair in made} == {2}
+
+
 def test_a_run_asks_a_detector_by_name(run, tmp_path: Path) -> None:
     folder, out = build("owlvit", tmp_path / "owl"), tmp_path / "run"
     code, text = run(
@@ -68,12 +85,15 @@ def curated(told: tuple[int, str]) -> str:
     return next(line for line in told[1].splitlines() if line.startswith("pairs/mmedpo"))
 
 
-def test_a_detector_that_is_not_there_is_named(run, tmp_path: Path) -> None:
+def test_a_model_that_is_not_there_is_named_before_any_work(run, tmp_path: Path) -> None:
+    """Before SFT, which may take a day."""
     out = tmp_path / "run"
-    code, text = run(*SMALL, "--set", "pairs.1.localize={kind: segmenter, model: nowhere}", "--out", out)
+    code, text = run(*WITH_SFT, "--set", "pairs.1.localize={kind: segmenter, model: nowhere}", "--out", out)
     assert code == 2
-    assert "nowhere: no such folder; expected a checkpoint's folder or a hub id" in text
+    assert "localize.model nowhere: no such folder; expected a checkpoint's folder or a hub id" in text
     assert "Traceback" not in text
-    code, text = run(*SMALL, "--set", "pairs.1.localize={kind: policy_saliency, policy: 'tiny:llava'}", "--out", out)
+    told = "pairs.1.localize={kind: policy_saliency, policy: 'tiny:llava'}"
+    code, text = run(*WITH_SFT, "--set", told, "--out", out)
     assert code == 2
     assert "localize.policy tiny:llava: tiny model 'llava'" in text
+    assert not out.exists(), "nothing was done"

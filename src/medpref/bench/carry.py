@@ -8,7 +8,7 @@ from pathlib import Path
 from medpref import store
 from medpref.bench.board import board_of, inputs_of
 from medpref.bench.cells import Watch, run_cells
-from medpref.bench.layout import CELLS, distinct
+from medpref.bench.layout import CELLS, NOBODY, Asked, distinct
 from medpref.bench.page import CSV, MARKDOWN, write_csv, write_markdown, write_page
 from medpref.bench.values import Board, CellDone
 from medpref.grid import Grid
@@ -18,14 +18,14 @@ from medpref.report.page import PAGE
 JSON = "leaderboard.json"
 
 
-def bench(grid: Grid, out: Path, watch: Watch, *, command: str = "") -> Board:
+def bench(grid: Grid, out: Path, watch: Watch, *, command: str = "", asked: Asked = NOBODY) -> Board:
     """Carry out what is missing of the grid under ``out``, write the leaderboard's files, return the leaderboard.
 
-    ``command`` is what the Markdown page says makes it again.
+    ``command`` is what the Markdown page says makes it again, ``asked`` are the models that methods may ask.
     """
     out = out.resolve()
     with watch:
-        cells = list(run_cells(distinct(grid), out, watch))
+        cells = list(run_cells(distinct(grid), out, watch, asked=asked))
     board = _held(grid, out, cells) or board_of(grid, out, cells)
     store.write_json(out / JSON, board)
     write_csv(board, out / CSV)

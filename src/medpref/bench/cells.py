@@ -10,7 +10,7 @@ from typing import Protocol
 
 from medpref import store
 from medpref.arms import aligns
-from medpref.bench.layout import borrow_examples, config_of, folder_of
+from medpref.bench.layout import NOBODY, Asked, borrow_examples, config_of, folder_of
 from medpref.bench.read import summary_of
 from medpref.bench.values import CellDone
 from medpref.errors import MedprefError, RecipeError
@@ -35,7 +35,7 @@ class Watch(Protocol):
     def end(self, done: CellDone) -> None: ...
 
 
-def check_grid(grid: Grid) -> list[str]:
+def check_grid(grid: Grid, asked: Asked = NOBODY) -> list[str]:
     """Warnings of every method on every policy and source; RecipeError where a method cannot work. Runs nothing.
 
     A policy or a source that is not there yet is left to its cells.
@@ -44,7 +44,7 @@ def check_grid(grid: Grid) -> list[str]:
     for cell in grid.cells():
         if cell.seed == grid.seeds[0]:
             try:
-                run = prepare(config_of(cell), Path(), warnings.append)
+                run = prepare(config_of(cell, asked), Path(), warnings.append)
                 _each_aligns(grid, run.recipes)
             except RecipeError:
                 raise
@@ -61,17 +61,17 @@ def _each_aligns(grid: Grid, recipes: Sequence[Recipe]) -> None:
             raise RecipeError(f"grid {grid.name}", given=given, expected="a preference method", todo=todo)
 
 
-def run_cells(grid: Grid, out: Path, watch: Watch) -> Iterator[CellDone]:
-    """Carry out every cell of the grid and yield what became of it."""
+def run_cells(grid: Grid, out: Path, watch: Watch, *, asked: Asked = NOBODY) -> Iterator[CellDone]:
+    """Carry out every cell of the grid and yield what became of it; ``asked`` are the models that methods may ask."""
     for cell in grid.cells():
         folder = folder_of(out, cell)
         watch.begin(cell, folder)
-        done = _run_cell(grid, out, cell, watch=watch)
+        done = _run_cell(grid, out, cell, watch=watch, asked=asked)
         watch.end(done)
         yield done
 
 
-def _run_cell(grid: Grid, out: Path, cell: Cell, *, watch: Watch) -> CellDone:
+def _run_cell(grid: Grid, out: Path, cell: Cell, *, watch: Watch, asked: Asked) -> CellDone:
     folder = folder_of(out, cell)
     began, failures, error = time.perf_counter(), dict[str, str](), ""
     trace = folder / TRACE
@@ -79,7 +79,7 @@ def _run_cell(grid: Grid, out: Path, cell: Cell, *, watch: Watch) -> CellDone:
     try:
         if borrow_examples(grid, out, cell):
             watch.say("examples: another policy's, the same source and seed")
-        carry_out(config_of(cell), folder, say=watch.say, failures=failures)
+        carry_out(config_of(cell, asked), folder, say=watch.say, failures=failures)
     except SURVIVED as caught:
         error = one_line(caught)
         store.write_text(trace, traceback.format_exc())

@@ -12,12 +12,26 @@ from medpref import stages, store
 from medpref.errors import RecipeError, nearest
 from medpref.grid import Cell, Grid
 from medpref.run import RunConfig, Variant
+from medpref.schema import Frozen
 
 CELLS = "cells"
 LONGEST = 60
 
 
-def config_of(cell: Cell) -> RunConfig:
+class Asked(Frozen):
+    """Whom every cell may ask, as a run takes it (``RunConfig``); ``settings`` are ``judge.KEY=VALUE``."""
+
+    judge: tuple[str, ...] = ()
+    service_is_mine: bool = False
+    prompts: str = ""
+    chat_cache: str = ""
+    settings: tuple[str, ...] = ()
+
+
+NOBODY = Asked()
+
+
+def config_of(cell: Cell, asked: Asked = NOBODY) -> RunConfig:
     """One run with every method as an arm, so that base, SFT, own replies, equal pairs and controls are made once."""
     return RunConfig(
         recipes=tuple(name for name, _, _ in cell.methods),
@@ -25,6 +39,11 @@ def config_of(cell: Cell) -> RunConfig:
         source=cell.source,
         policy=cell.policy,
         seed=cell.seed,
+        overrides=asked.settings,
+        judge=asked.judge,
+        service_is_mine=asked.service_is_mine,
+        prompts=asked.prompts,
+        chat_cache=asked.chat_cache,
     )
 
 

@@ -30,6 +30,13 @@ def asks(config: Any) -> bool:
     return config == "chat_relevance" or (isinstance(config, list | tuple) and any(asks(value) for value in config))
 
 
+def weighs(config: Any) -> bool:
+    """Whether a recipe's mapping (or anything inside it) names the one judge that asks every bound model."""
+    if isinstance(config, Mapping):
+        return any(map(weighs, config.values()))
+    return config == "chat_relevance" or (isinstance(config, list | tuple) and any(map(weighs, config)))
+
+
 def signature(builders: Sequence[Mapping[str, Any]], roles: Roles) -> list[Any]:
     """What of the bound models decides the pairs (who they are, the wording of the prompts); empty if none is asked."""
     if not any(asks(config) for config in builders):

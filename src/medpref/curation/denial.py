@@ -28,9 +28,9 @@ SHOWN = ("finding", "device")
 class Denial(Frozen):
     """What is right of the erased film: No for a right Yes, None for a right side, place, degree or number.
 
-    Only of a question whose findings are all labelled by regions, so that a corruption of the regions takes away what
-    is asked about and nothing else; refused of reports, of answers that deny already, and where neither the choices
-    nor other answers of the question's kind say none.
+    Only of a question whose findings are what the regions are labelled with, all of them and nothing else, so that a
+    corruption of the regions takes away what is asked about alone; refused of reports, of answers that deny already,
+    and where neither the choices nor other answers of the question's kind say none.
     """
 
     kind: Literal["denial"] = "denial"
@@ -41,7 +41,7 @@ class Denial(Frozen):
             return Refused("a report says more than one finding")
         shown = erasable(example)
         if not shown:
-            return Refused("the regions do not show what the question asks about")
+            return Refused("the regions do not show what the question asks about, or more than that")
         right = other.replies["chosen"].text if other else example.answer
         text = _denied(example, right, context)
         if text is None or not is_wrong(example, text, like=right):
@@ -51,12 +51,16 @@ class Denial(Frozen):
 
 
 def erasable(example: Example) -> frozenset[Concept]:
-    """The findings that the question asks about, if each is the label of a region; else none."""
+    """The findings that the question asks about, if each labels a region and no region shows anything else; else none.
+
+    What a region without a finding in its label shows (an organ, or nobody said what) would be erased with them.
+    """
     named = mentions(example.question, SHOWN)
     asked = frozenset(one.concept for one in named)
-    labelled = {one.concept for region in example.regions for one in mentions(region.label, SHOWN)}
+    shown = [frozenset(one.concept for one in mentions(region.label, SHOWN)) for region in example.regions]
     affirmed = all(one.polarity != "absent" for one in named)
-    return asked if affirmed and asked <= labelled else frozenset()
+    alone = all(concepts and concepts <= asked for concepts in shown)
+    return asked if affirmed and alone and asked <= frozenset().union(*shown) else frozenset()
 
 
 def _denied(example: Example, right: str, context: Context) -> str | None:

@@ -1,8 +1,9 @@
 """Exact nearest neighbours under a weighted sum of standardised distances (CheXPO's retrieval, with its scales mended).
 
 D(q, g) = sum_m w_m (d_m(q, g) - mean_m) / std_m, with d = 1 - cosine for images and texts and the Hamming share for
-findings; mean and std over random pairs, so that no distance drowns another. Search is exact and chunked; with
-non-negative weights D is a squared Euclidean distance of stacked rows, which FAISS (if installed) searches too.
+findings; mean and std over random pairs, so that no distance drowns another. Search is exact: one product in float32
+proposes every row that its rounding cannot rule out, and D in float64 ranks them. With non-negative weights D is a
+squared Euclidean distance of stacked rows, which FAISS (if installed) searches too.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from medpref.curation.features import COSINE, Rows
 from medpref.errors import RecipeError
 
 Index = Literal["auto", "exact", "faiss"]
-CHUNK, RANDOM_PAIRS, TINY = 256, 4000, 1e-6
+CHUNK, BLOCK, RANDOM_PAIRS, TINY = 256, 128, 4000, 1e-6
 
 
 class Scale(NamedTuple):
@@ -38,9 +39,7 @@ class Space(NamedTuple):
 
 def space(rows: Mapping[str, Rows], weights: Mapping[str, float], rng: np.random.Generator) -> Space:
     """The space of these features; each distance's scale is measured over random pairs of different rows."""
-    count = len(next(iter(rows.values())))
-    first = rng.integers(count, size=RANDOM_PAIRS)
-    second = (first + rng.integers(1, max(2, count), size=RANDOM_PAIRS)) % count
+    first, second = _random_pairs(len(next(iter(rows.values()))), rng)
     scales = {}
     for name, values in rows.items():
         distance = _paired(values[first], values[second], name)
@@ -54,38 +53,23 @@ def _paired(a: Rows, b: Rows, name: str) -> NDArray[np.float64]:
     return np.mean(a != b, axis=1)
 
 
-def distances(where: Space, queries: NDArray[np.int64], gallery: NDArray[np.int64]) -> NDArray[np.float64]:
-    """D for every query and gallery row: shape (query, gallery)."""
-    return _to(where, queries, taken(where, gallery))
-
-
-def taken(where: Space, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
-    """These rows of every feature in float64: what many queries are held against is taken once."""
-    return {name: values[rows].astype(np.float64) for name, values in where.rows.items()}
-
-
-def _to(where: Space, queries: NDArray[np.int64], held: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-    total = np.zeros((len(queries), len(next(iter(held.values())))))
+def distances(where: Space, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float64]:
+    """D of each pair of rows, summed by itself: the last bit does not depend on what else is measured."""
+    total = np.zeros(len(first))
     for name, values in where.rows.items():
-        q, g = values[queries].astype(np.float64), held[name]
-        if name in COSINE:
-            raw = 1.0 - q @ g.T
-        else:
-            raw = (q.sum(axis=1)[:, None] + g.sum(axis=1)[None] - 2 * (q @ g.T)) / values.shape[1]
+        raw = _paired(values[first], values[second], name)
         total += where.weights[name] * (raw - where.scales[name].mean) / where.scales[name].std
     return total
 
 
 def random_distances(where: Space, rng: np.random.Generator) -> NDArray[np.float64]:
     """D over random pairs of different rows: what a ceiling is a quantile of."""
-    count = len(next(iter(where.rows.values())))
+    return distances(where, *_random_pairs(len(next(iter(where.rows.values()))), rng))
+
+
+def _random_pairs(count: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     first = rng.integers(count, size=RANDOM_PAIRS)
-    second = (first + rng.integers(1, max(2, count), size=RANDOM_PAIRS)) % count
-    total = np.zeros(RANDOM_PAIRS)
-    for name, values in where.rows.items():
-        raw = _paired(values[first], values[second], name)
-        total += where.weights[name] * (raw - where.scales[name].mean) / where.scales[name].std
-    return total
+    return first, (first + rng.integers(1, max(2, count), size=RANDOM_PAIRS)) % count
 
 
 def search(
@@ -102,31 +86,76 @@ def search(
     if chosen(index, where) == "faiss" and len(held):
         return _faiss(where, asked, held, k=k, barred=barred)
     found = []
-    rows = taken(where, held)
+    left, right, margin = _sides(where)
+    right = right[held].T.copy()
     for start in range(0, len(asked), CHUNK):
         block = asked[start : start + CHUNK]
-        found += [_top(row, held, k, barred[int(q)]) for q, row in zip(block, _to(where, block, rows), strict=True)]
+        reach = k + max(len(barred[int(query)]) for query in block)
+        near = _proposed(left[block] @ right, reach, margin)
+        for query, close in zip(block, near, strict=True):
+            found.append(_nearest(where, int(query), held[close], k, barred[int(query)]))
     return found
 
 
-def _top(
-    row: NDArray[np.float64], gallery: NDArray[np.int64], k: int, barred: frozenset[int]
+def _sides(where: Space) -> tuple[Rows, Rows, float]:
+    """Two matrices whose rows' product is D but for a constant of the query, and twice what float32 can err in it.
+
+    A product of n terms errs by at most about n eps sum |a b|, eps = 2^-24 (Higham, 2002, section 3.1).
+    """
+    left: list[Rows] = []
+    right: list[Rows] = []
+    error = 0.0
+    for name, values in where.rows.items():
+        scale, width = where.weights[name] / where.scales[name].std, values.shape[1]
+        rows = values.astype(np.float32)
+        if name in COSINE:
+            left, right = [*left, -scale * rows], [*right, rows]
+            size = float((rows**2).sum(axis=1).max(initial=0.0))
+        else:
+            left += [-2 * scale / width * rows, np.full((len(rows), 1), scale / width, np.float32)]
+            right += [rows, rows.sum(axis=1, keepdims=True)]
+            size = 3.0
+        error += abs(scale) * size
+    terms = sum(part.shape[1] for part in left) + 4
+    joined = (np.ascontiguousarray(np.concatenate(parts, axis=1), dtype=np.float32) for parts in (left, right))
+    return *joined, 4 * terms * error * 2.0**-24
+
+
+def _proposed(rough: Rows, reach: int, margin: float) -> list[NDArray[np.int64]]:
+    """The columns of each row that may be among its ``reach`` smallest.
+
+    The ``reach``-th smallest of the minima of blocks is no smaller than the ``reach``-th smallest of all.
+    """
+    queries, count = rough.shape
+    blocks = count // BLOCK
+    most = rough
+    if blocks >= reach:
+        most = rough[:, : blocks * BLOCK].reshape(queries, BLOCK, blocks).min(axis=1)
+    if reach >= most.shape[1]:
+        return [np.arange(count)] * queries
+    limit = np.partition(most, reach - 1, axis=1)[:, reach - 1] + margin
+    row, column = np.divmod(np.flatnonzero(rough <= limit[:, None]), count)
+    return np.split(column, np.cumsum(np.bincount(row, minlength=queries))[:-1])
+
+
+def _nearest(
+    where: Space, query: int, rows: NDArray[np.int64], k: int, barred: frozenset[int]
 ) -> list[tuple[int, float]]:
-    reach = min(len(row), k + len(barred))
-    near = np.argpartition(row, reach - 1)[:reach] if reach else np.array([], dtype=np.int64)
-    near = np.flatnonzero(row <= row[near].max()) if reach else near
-    ordered = sorted((float(row[place]), int(gallery[place])) for place in near if int(gallery[place]) not in barred)
-    return [(index, distance) for distance, index in ordered[:k]]
+    """The ``k`` nearest of the rows proposed, measured in float64."""
+    values = distances(where, np.full(len(rows), query), rows)
+    ordered = sorted((float(value), int(row)) for value, row in zip(values, rows, strict=True) if row not in barred)
+    return [(row, value) for value, row in ordered[:k]]
 
 
 def chosen(index: Index, where: Space) -> Literal["exact", "faiss"]:
-    """Which search is used; ``auto`` takes FAISS where it is installed and no weight is negative."""
+    """Which search is used; ``auto`` is exact search, which is faster than FAISS's flat index (``docs/log.md``)."""
+    if index != "faiss":
+        return "exact"
     usable = min(where.weights.values(), default=0.0) >= 0
-    installed = importlib.util.find_spec("faiss") is not None
-    if index == "faiss" and not (usable and installed):
+    if not usable or importlib.util.find_spec("faiss") is None:
         given = "no package faiss" if usable else "a negative weight"
         raise RecipeError("index: faiss", given=given, expected="FAISS and weights >= 0", todo="use index: exact")
-    return "faiss" if index != "exact" and usable and installed else "exact"
+    return "faiss"
 
 
 def stacked(where: Space) -> Rows:
@@ -158,5 +187,5 @@ def _faiss(
         reach = min(len(gallery), 2 * k + max(len(barred[int(query)]) for query in block) + 8)
         _, near = index.search(rows[block], reach)
         for query, close in zip(block, gallery[near], strict=True):
-            found.append(_top(distances(where, query[None], close)[0], close, k, barred[int(query)]))
+            found.append(_nearest(where, int(query), close, k, barred[int(query)]))
     return found

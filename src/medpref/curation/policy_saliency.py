@@ -57,7 +57,7 @@ class PolicySaliency(Frozen):
         if not self.policy:
             todo = "run it in a recipe, or write policy: SPEC"
             raise RecipeError("localizer 'policy_saliency'", given="no policy", expected="one to ask", todo=todo)
-        return Bound(self, lambda: _named(self.policy), Path()).locate(example, image, index=index)
+        return _asking(self, Path()).locate(example, image, index=index)
 
 
 @dataclass(frozen=True)
@@ -124,17 +124,24 @@ class Bound:
 
 
 def lend(builder: Builder, policy: Any, root: Path, *, said: Mapping[str, OwnReply] | None = None) -> Builder:
-    """The builder, its localizer bound to the policy (or to what a callable loads) and to what that ``said``.
+    """The builder, its localizer bound to the run folder, the policy (or what a callable loads) and what that ``said``.
 
-    RecipeError where there is no policy.
+    One that names a policy of its own asks that one, which has said nothing yet. RecipeError where there is no policy.
     """
     own = builder.localize
-    if not isinstance(own, PolicySaliency) or own.policy:
+    if not isinstance(own, PolicySaliency):
         return builder
+    if own.policy:
+        return replace(builder, localize=_asking(own, root))
     if policy is None:
         todo = "pass a policy, or write policy: SPEC"
         raise RecipeError(f"pairs {builder.name}", given=own.kind, expected="a policy to ask", todo=todo)
     return replace(builder, localize=Bound(own, policy if callable(policy) else lambda: policy, root, said or {}))
+
+
+def _asking(own: PolicySaliency, root: Path) -> Bound:
+    """The localizer bound to the policy that it names."""
+    return Bound(own, lambda: _named(own.policy), root)
 
 
 @lru_cache(maxsize=1)

@@ -1,10 +1,11 @@
 """The last decoder layer at the rows that are read, and nowhere else.
 
 A token's hidden state after the last layer is looked at only where the head reads it: before the tokens of a reply.
-Everywhere else the last layer owes the others keys and values, and nothing more: its query and output projections, its
-MLP and its queries' attention are left out there. In a model of n layers that saves almost one n-th of the work of
-images and prompts, forward and backward, and changes no value that anybody reads. Rows that are not read come out
-wrong, so :func:`narrow_last` is for a caller that takes the rows it named and drops the rest.
+Everywhere else the last layer owes the others keys and values, and nothing more: its query and output projections and
+its MLP are left out there, and under the cascade back end its queries' attention (other kernels take all queries).
+In a model of n layers that saves almost one n-th of the work of images and prompts, forward and backward, and changes
+no value that anybody reads. Rows that are not read come out wrong, so :func:`narrow_last` is for a caller that takes
+the rows it named and drops the rest.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -40,8 +41,7 @@ def narrow_last(policy: Policy, read: Read) -> dict[str, Any]:
     if not narrows(layer):
         return {}
     if not isinstance(layer, _Narrowed):
-        kind = type(layer)
-        layer.__class__ = _KINDS.setdefault(kind, _narrowed(kind))
+        layer.__class__ = _narrowed(type(layer))
     return {"read": read}
 
 
@@ -52,7 +52,13 @@ def narrows(layer: nn.Module) -> bool:
 
 
 class _Narrowed(nn.Module):
-    """What a layer's class is mixed with; its parameters and their names stay as they are."""
+    """What a layer's class is mixed with; its parameters and their names stay as they are, and it can be pickled."""
+
+    whole: ClassVar[type]
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        made: Any = super().__reduce_ex__(protocol)
+        return _empty, (self.whole,), *made[2:]
 
     def forward(self, hidden_states: Tensor, *args: Any, read: Read | None = None, **kwargs: Any) -> Any:
         layer: Any = super().forward
@@ -70,18 +76,29 @@ _KINDS: dict[type, type] = {}
 
 
 def _narrowed(kind: type) -> type:
-    """A class of the same name: transformers looks layers up by it."""
-    return type(kind.__name__, (_Narrowed, kind), {"__module__": kind.__module__})
+    """A class of the same name (transformers looks layers up by it), one for each kind of layer."""
+    if kind not in _KINDS:
+        _KINDS[kind] = type(kind.__name__, (_Narrowed, kind), {"__module__": kind.__module__, "whole": kind})
+    return _KINDS[kind]
+
+
+def _empty(kind: type) -> Any:
+    made: Any = _narrowed(kind)
+    return made.__new__(made)
 
 
 @contextlib.contextmanager
 def _at(part: nn.Module, rows: Tensor) -> Iterator[None]:
     """Inside, ``part`` computes the given flat rows; the others come out as zeros, with no gradient."""
+    own = vars(part).get("forward")
     part.forward = partial(_some, part.forward, rows)  # type: ignore[method-assign]
     try:
         yield
     finally:
-        del part.forward
+        if own is None:
+            del part.forward
+        else:
+            part.forward = own  # type: ignore[method-assign]
 
 
 def _some(forward: Callable[..., Tensor], rows: Tensor, hidden: Tensor) -> Tensor:

@@ -9,11 +9,12 @@ know: how a score comes about; weights are fetched and loaded by that package.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.util
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from medpref.errors import ModelError
@@ -48,21 +49,30 @@ def require_radeval() -> str:
     return found[0]
 
 
+@functools.cache
+def _evaluator(name: str) -> Any:
+    module = importlib.import_module(require_radeval())
+    return module.RadEval(metrics=[name], per_sample=True, show_progress=False)
+
+
 def scorer_of(name: str) -> Scorer:
-    """The scorer of one metric; its models are loaded when it is first called."""
+    """The scorer of one metric; its models are loaded when one of that name is first called, and kept."""
+    return lambda references, replies: dict(_evaluator(name)(refs=references, hyps=replies))
 
-    @functools.cache
-    def evaluator() -> Any:
-        module = importlib.import_module(require_radeval())
-        return module.RadEval(metrics=[name], per_sample=True, show_progress=False)
 
-    return lambda references, replies: dict(evaluator()(refs=references, hyps=replies))
+@contextlib.contextmanager
+def scorers_kept() -> Iterator[None]:
+    """What scorers load inside is loaded once for all models that are evaluated there, and let go at the end."""
+    try:
+        yield
+    finally:
+        _evaluator.cache_clear()
 
 
 def clinical_scores(
-    name: str, examples: Sequence[Example], replies: Mapping[str, str], score: Scorer
-) -> dict[str, list[float | None]]:
-    """Each of our metrics' value a report, None for not judged; an empty reply has 0 and is not asked about.
+    name: str, examples: Sequence[Example], *, replies: Mapping[str, str], score: Scorer
+) -> list[dict[str, float | None]]:
+    """Of each report our metrics' values, None for not judged; an empty reply has 0 and is not asked about.
 
     ModelError where the package answers with other names or another number of scores than it says.
     """
@@ -70,23 +80,25 @@ def clinical_scores(
     references = [examples[place].answer for place in asked]
     said = [replies[examples[place].id] for place in asked]
     given = score(references, said) if asked else dict.fromkeys(NAMES[name], ())
-    found: dict[str, list[float | None]] = {}
+    found: list[dict[str, float | None]] = [dict.fromkeys(NAMES[name].values(), 0.0) for _ in examples]
     for key, metric in NAMES[name].items():
         values = list(given.get(key, ()))
         if len(values) != len(asked):
             told = f"{len(values)} values of {key}" if key in given else f"no {key}, but {', '.join(sorted(given))}"
             expected = f"{key} of {len(asked)} reports (radeval 2.2 or later)"
             raise ModelError(f"radeval {name}", given=told, expected=expected, todo="check its version")
-        found[metric] = [0.0] * len(examples)
         for place, value in zip(asked, values, strict=True):
-            found[metric][place] = None if value is None or not math.isfinite(value) else float(value)
+            found[place][metric] = None if value is None or not math.isfinite(value) else float(value)
     return found
 
 
-def clinical_rows(examples: Sequence[Example], scores: Mapping[str, Sequence[float | None]]) -> list[VerdictRow]:
-    """The rows of :func:`clinical_scores`, metric by metric."""
+def clinical_rows(
+    name: str, examples: Sequence[Example], scores: Mapping[str, Mapping[str, float | None]]
+) -> list[VerdictRow]:
+    """The rows of :func:`clinical_scores` (by the examples' ids), metric by metric, in the order of the examples."""
     return [
         row_of(example, metric, value, reason="radeval" if value is not None else "radeval gave no score")
-        for metric, values in scores.items()
-        for example, value in zip(examples, values, strict=True)
+        for metric in NAMES[name].values()
+        for example in examples
+        for value in (scores[example.id][metric],)
     ]

@@ -1,13 +1,13 @@
 """The evaluation stage: replies, probes, verdicts, estimates and alarms of one model, into one folder.
 
-Generation and probing go in fixed chunks that are journalled whole, so a killed run computes exactly the chunks it
-lacks, in the same batches, and ends with the same bytes.
+Replies, probes and scores go in fixed chunks that are journalled whole, so a killed run computes exactly the chunks
+it lacks, in the same batches, and ends with the same bytes.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,6 +16,7 @@ from medpref import store
 from medpref.evaluation.alarms import alarms
 from medpref.evaluation.asked_facts import FactRows, asked_by, read_rows
 from medpref.evaluation.attention import layer_curve
+from medpref.evaluation.chunks import by_chunk, chunks
 from medpref.evaluation.clinical import Scorer, clinical_rows, clinical_scores, scorer_of
 from medpref.evaluation.drift import chosen_drift
 from medpref.evaluation.estimate import estimates
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 Answer = Callable[[Sequence[Example]], list[OwnReply]]
 ATTENTION = "attention.json"
 PLAIN = Evaluation()
-CHUNK = 64
 MAX_NEW_TOKENS = 96
 
 
@@ -204,7 +204,7 @@ def _replies(plan: Plan, journal: store.Journal, answer: Answer) -> dict[str, Ow
     def work(chunk: Sequence[Example]) -> list[Any]:
         return [reply.model_dump(mode="json") for reply in answer(chunk)]
 
-    values = track(_by_chunk(plan.examples, journal, "replies", work), "replies", total=len(plan.examples))
+    values = track(by_chunk(plan.examples, journal, "replies", work), "replies", total=len(plan.examples))
     return {value["example"]: OwnReply.model_validate(value) for value in values}
 
 
@@ -217,7 +217,7 @@ def _probed(plan: Plan, journal: store.Journal, read: Read) -> dict[str, list[Ve
         rows = probe_all(chunk, pairs, read)
         return [[row.model_dump(mode="json") for row in held] for held in rows]
 
-    values = track(_by_chunk(plan.examples, journal, "probe", work), "probes", total=len(plan.examples))
+    values = track(by_chunk(plan.examples, journal, "probe", work), "probes", total=len(plan.examples))
     order = [example.id for chunk in chunks(plan.examples) for example in chunk]
     return {name: [VerdictRow.model_validate(row) for row in held] for name, held in zip(order, values, strict=True)}
 
@@ -234,9 +234,11 @@ def _judged(plan: Plan, journal: store.Journal, replies: Mapping[str, OwnReply])
 
 def _scored(plan: Plan, journal: store.Journal, texts: Mapping[str, str]) -> list[VerdictRow]:
     rows = []
+    order = [example.id for chunk in chunks(plan.reports) for example in chunk]
     for name, score in plan.clinical.items():
-        work = functools.partial(clinical_scores, name, plan.reports, texts, score)
-        rows += clinical_rows(plan.reports, journal.get(f"radeval/{name}", work))
+        work = functools.partial(clinical_scores, name, replies=texts, score=score)
+        given = track(by_chunk(plan.reports, journal, f"radeval/{name}", work), f"radeval {name}", total=len(order))
+        rows += clinical_rows(name, plan.reports, dict(zip(order, given, strict=True)))
     return rows
 
 
@@ -244,7 +246,7 @@ def _seen(plan: Plan, journal: store.Journal, look: Look) -> list[VerdictRow]:
     def work(chunk: Sequence[Example]) -> list[Any]:
         return [[row.model_dump(mode="json") for row in held] for held in look.rows(chunk)]
 
-    values = track(_by_chunk(plan.examples, journal, "attention", work), "attention", total=len(plan.examples))
+    values = track(by_chunk(plan.examples, journal, "attention", work), "attention", total=len(plan.examples))
     return [VerdictRow.model_validate(row) for held in values for row in held]
 
 
@@ -274,20 +276,3 @@ def policy_look(policy: Policy, root: Path) -> Look:
             "saliency": lambda example, reply: saliency_map(policy, example, reply, root=root),
         },
     )
-
-
-def chunks(examples: Sequence[Example]) -> list[list[Example]]:
-    """Fixed chunks: questions about one study together, reports (long replies) last."""
-    order = sorted(
-        examples, key=lambda example: (example.answer_type == "report", example.images[0].sha256, example.id)
-    )
-    return [order[start : start + CHUNK] for start in range(0, len(order), CHUNK)]
-
-
-def _by_chunk(
-    examples: Sequence[Example], journal: store.Journal, name: str, work: Callable[[Sequence[Example]], list[Any]]
-) -> Iterator[Any]:
-    """The values of each example in the order of ``chunks``; a chunk that the journal has is not worked again."""
-    for chunk in chunks(examples):
-        key = f"{name}/{store.digest([example.id for example in chunk])}"
-        yield from journal.get(key, functools.partial(work, chunk))

@@ -12,6 +12,33 @@ TINY = ("llava-mistral", "llava-qwen2", "qwen2_5_vl")  # shipped pretrained; oth
 BASES = resources.files("medpref") / "models" / "bases"
 
 
+def folder_of(spec: str) -> Path | None:
+    """The local folder that a spec names, ``hf:`` before it or not and ``~`` expanded; None where there is none."""
+    try:
+        folder = Path(spec.removeprefix("hf:")).expanduser()
+    except RuntimeError:  # ~NAME of nobody on this machine
+        return None
+    return folder if folder.is_dir() else None
+
+
+def is_hub_id(named: str) -> bool:
+    """Whether a name has the form ORGANISATION/MODEL, and not that of a path.
+
+    >>> is_hub_id("google/owlvit-base-patch32"), is_hub_id("./owlvit"), is_hub_id("owlvit")
+    (True, False, False)
+    """
+    return named.count("/") == 1 and not named.startswith((".", "/", "~"))
+
+
+def checkpoint(spec: str) -> str:
+    """The absolute folder that a spec names, else its hub id; ModelError where it can be neither."""
+    folder, named = folder_of(spec), spec.removeprefix("hf:")
+    if folder is None and not is_hub_id(named):
+        todo = "check the path, or write hf:ORGANISATION/MODEL"
+        raise ModelError(spec, given="no such folder", expected="a checkpoint's folder or a hub id", todo=todo)
+    return named if folder is None else str(folder.resolve())
+
+
 def require_policy(spec: str) -> None:
     """Raise ModelError where a spec cannot be meant: an unknown tiny model, or a local folder that is not there."""
     kind, _, rest = spec.partition(":")
@@ -28,7 +55,7 @@ def require_policy(spec: str) -> None:
                 expected=f"models/bases/{name}",
                 todo="run: make phantom-base",
             )
-    elif kind != "hf" and not Path(spec).is_dir():
+    elif folder_of(spec) is None and not (kind == "hf" and is_hub_id(rest)):
         raise ModelError(
             f"--policy {spec}",
             given="no such folder",
@@ -40,13 +67,8 @@ def require_policy(spec: str) -> None:
 def fingerprint(spec: str) -> str:
     """A hash of the spec and, where its files are local, of their names, sizes and times (contents for small files)."""
     kind, _, rest = spec.partition(":")
-    folder = None
-    if kind == "tiny" and "@" not in rest:
-        folder = Path(str(BASES / rest))
-    elif Path(spec).is_dir():
-        folder = Path(spec)
-    elif kind == "hf" and Path(rest).is_dir():
-        folder = Path(rest)
+    shipped = kind == "tiny" and "@" not in rest
+    folder = Path(str(BASES / rest)) if shipped else folder_of(spec)
     if folder is None:
         return store.digest(spec)
     files = sorted(path for path in folder.iterdir() if path.suffix in {".json", ".safetensors", ".jinja", ".model"})

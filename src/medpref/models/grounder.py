@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +24,7 @@ from transformers import (
 )
 
 from medpref.errors import ModelError
-from medpref.models.fingerprint import fingerprint
+from medpref.models.fingerprint import checkpoint, fingerprint
 from medpref.models.quiet import quiet
 
 OWL, DINO, CLIPSEG = ("owlvit", "owlv2"), ("grounding-dino", "mm-grounding-dino"), "clipseg"
@@ -94,12 +93,7 @@ class Grounder:
 @lru_cache(maxsize=2)
 def load_grounder(source: str) -> Grounder:
     """The model of a checkpoint folder or hub id, safetensors only, on a GPU where there is one; ModelError if not."""
-    named = source.removeprefix("hf:")
-    folder = Path(named).expanduser()
-    if not folder.is_dir() and (named.startswith((".", "/", "~")) or named.count("/") != 1):
-        todo = "check the path, or write hf:ORGANISATION/MODEL"
-        raise ModelError(source, given="no such folder", expected="a checkpoint's folder or a hub id", todo=todo)
-    where = str(folder.resolve()) if folder.is_dir() else named
+    where = checkpoint(source)
     try:
         with quiet():
             family, model = _model(where, source)
@@ -114,13 +108,16 @@ def load_grounder(source: str) -> Grounder:
 
 
 def _model(where: str, source: str) -> tuple[str, Any]:
-    """Its family and the model; one whose weights are not all there would find things at random, a ModelError."""
+    """Its family and the model, in float32 whatever it was saved in: its images are float32.
+
+    One whose weights are not all there would find things at random: a ModelError.
+    """
     family = AutoConfig.from_pretrained(where).model_type
     if family not in (*OWL, *DINO, CLIPSEG):
         given, expected = f"a model of type {family!r}", ", ".join((*OWL, *DINO, CLIPSEG))
         raise ModelError(source, given=given, expected=expected, todo="choose one of these")
     reader: Any = CLIPSegForImageSegmentation if family == CLIPSEG else AutoModelForZeroShotObjectDetection
-    model, told = reader.from_pretrained(where, use_safetensors=True, output_loading_info=True)
+    model, told = reader.from_pretrained(where, use_safetensors=True, dtype=torch.float32, output_loading_info=True)
     if missing := sorted(told["missing_keys"]):
         given = f"{len(missing)} parameters without weights, such as {missing[0]}"
         todo = "choose a checkpoint of the whole detector, not of its encoders alone"

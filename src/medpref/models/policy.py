@@ -19,6 +19,7 @@ from medpref.errors import DataError, ModelError
 from medpref.models.bare import bare
 from medpref.models.families import family_of
 from medpref.models.family import Family
+from medpref.models.fingerprint import folder_of, is_hub_id
 from medpref.models.processor import StillProcessor, load_processor
 from medpref.models.quiet import quiet
 from medpref.models.tiny import base_folder, build_tiny
@@ -183,16 +184,16 @@ def _dtype(name: str, where: str) -> torch.dtype:
 
 def _load(source: str, spec: str, *, dtype: torch.dtype, trust_remote_code: bool) -> tuple[Any, StillProcessor, str]:
     """Model, processor, and the name by which an adapter may call this model its base."""
-    folder = Path(source).expanduser()
-    if not folder.is_dir() and (source.startswith((".", "/", "~")) or source.count("/") != 1):
+    folder = folder_of(source)
+    if folder is None and not is_hub_id(source):
         raise ModelError(
             spec,
             given="no such folder",
             expected="a checkpoint folder, hf:OWNER/NAME or tiny:NAME",
             todo="check the path, or try tiny:llava-mistral",
         )
-    where = str(folder.resolve()) if folder.is_dir() else source
-    if (folder / "adapter_config.json").exists():
+    where = source if folder is None else str(folder.resolve())
+    if folder is not None and (folder / "adapter_config.json").exists():
         return *_load_adapter(folder, dtype=dtype, trust_remote_code=trust_remote_code), where
     remote = {"trust_remote_code": True} if trust_remote_code else {}
     try:

@@ -2,8 +2,8 @@
 
 A multiply-add is two FLOPs. A token costs the linears of every layer once forward and once backward (the gradient with
 respect to their input; a trained weight costs once more), and attention ``4 width`` FLOPs forward and ``10 width``
-backward (the scores are made again) for every token it sees; in the last layer most linears and all queries count only
-for the rows that the head reads. Norms, rotary embedding and activations are not counted.
+backward (the scores are made again) for every token it sees; in the last layer most linears, and the queries of the
+cascade back end, count only for the rows that the head reads. Norms, rotary embedding and activations are not counted.
 """
 
 from __future__ import annotations
@@ -210,7 +210,7 @@ def _linears(load: Load, elements: int, last: int) -> int:
 
 
 def _seen(sizes: Sizes, load: Load) -> int:
-    """Keys seen in all layers; in the last one by the rows that are read."""
+    """Keys seen in all layers; in the last one by the rows that are read, which is true of the cascade back end."""
     last = load.seen_rows if sizes.last_linear else load.seen
     return load.seen * (sizes.layers - 1) + last
 
