@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 
 import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from PIL import Image
+from safetensors import SafetensorError
 
 from medpref.engine.counters import counting
-from medpref.engine.features import Budgeted
+from medpref.engine.features import Budgeted, FeatureFiles
 from medpref.engine.images import ImageStore
 from medpref.engine.score import score
 from medpref.errors import DataError
@@ -175,3 +177,58 @@ def test_memory_is_bounded():
     assert held.get(("a",)) is None
     assert held.get(("c",)) is not None
     assert held.held_bytes == 80
+
+
+def reading_threads(monkeypatch):
+    names, read = [], FeatureFiles.read
+
+    def watched(self, key, study):
+        names.append(threading.current_thread().name)
+        return read(self, key, study)
+
+    monkeypatch.setattr(FeatureFiles, "read", watched)
+    return names
+
+
+def sized(store, refs, root):
+    studies = [store.add([ref], root) for ref in refs]
+    token = store.policy.family.image_token_id(store.policy.base)
+    return studies, [store.prompt(study, "Why?")[0].count(token) for study in studies]
+
+
+def test_features_are_read_ahead_in_another_thread(tmp_path, monkeypatch):
+    policy, refs = frozen("llava-mistral"), [image(tmp_path, seed) for seed in range(4)]
+    computed, _ = features(policy, refs, tmp_path, tmp_path / "cache")
+    names = reading_threads(monkeypatch)
+    store = ImageStore(policy, cache=tmp_path / "cache")
+    studies, sizes = sized(store, refs, tmp_path)
+    first = store.features(studies[:1], sizes[:1])
+    assert len(names) == 1
+    assert names[0] == threading.current_thread().name
+    store.ahead(studies)
+    store.ahead(studies)
+    with counting() as counts:
+        rest = store.features(studies[1:], sizes[1:])
+    assert counts.tower_calls == 0
+    assert len(names) == 4
+    assert all(name.startswith("medpref-features") for name in names[1:])
+    assert torch.equal(torch.cat((first, rest)), computed)
+
+
+def test_what_is_not_on_disk_is_computed_and_what_is_broken_is_said(tmp_path):
+    policy, refs = frozen("llava-mistral"), [image(tmp_path, seed) for seed in range(3)]
+    computed, _ = features(policy, refs, tmp_path)
+    features(policy, refs[:2], tmp_path, tmp_path / "cache")
+    store = ImageStore(policy, cache=tmp_path / "cache")
+    studies, sizes = sized(store, refs, tmp_path)
+    store.features(studies[:1], sizes[:1])
+    store.ahead(studies[2:])
+    with counting() as counts:
+        last = store.features(studies[2:], sizes[2:])
+    assert counts.tower_calls == 1
+    assert torch.equal(last, computed[-sizes[2] :])
+    for file in (tmp_path / "cache").rglob("*.safetensors"):
+        file.write_bytes(b"broken")
+    store.ahead(studies[1:2])
+    with pytest.raises(SafetensorError):
+        store.features(studies[1:2], sizes[1:2])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +85,32 @@ def test_preferences_are_learnt_and_logged_in_the_names_people_know(tmp_path: Pa
     assert {"rewards/chosen", "rewards/rejected", "rewards/accuracies", "logps/chosen", "grad_norm"} <= set(last)
     assert (tmp_path / "t" / "adapter_model.safetensors").is_file()
     assert not list((tmp_path / "t").glob("checkpoint-*"))
+
+
+def test_the_next_batch_is_announced_before_a_batch_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[tuple[str, frozenset[tuple[str, ...]]]] = []
+    ahead, features = ImageStore.ahead, ImageStore.features
+
+    def announce(self: ImageStore, studies: Iterable[tuple[str, ...]]) -> None:
+        wanted = list(studies)
+        said.append(("ahead", frozenset(wanted)))
+        ahead(self, wanted)
+
+    def read(self: ImageStore, studies: Sequence[tuple[str, ...]], sizes: Sequence[int]) -> torch.Tensor:
+        said.append(("read", frozenset(studies)))
+        return features(self, studies, sizes)
+
+    monkeypatch.setattr(ImageStore, "ahead", announce)
+    monkeypatch.setattr(ImageStore, "features", read)
+    pairs = some_pairs(tmp_path, 16)
+    settings = FAST.model_copy(update={"steps": 4, "reference": "online", "max_tokens_per_batch": 1 << 20})
+    train(load_policy(POLICY), pairs, DPO, settings, out=tmp_path / "t", root=tmp_path, seed=1, label="t")
+    places = {kind: [place for place, (what, _) in enumerate(said) if what == kind] for kind in ("ahead", "read")}
+    announced = [said[place][1] for place in places["ahead"]]
+    used = [one for one, before in pairwise([*(said[place][1] for place in places["read"]), None]) if one != before]
+    assert len(announced) == len(used) == 4
+    assert announced == used
+    assert places["ahead"][1] < places["read"][0]
 
 
 @pytest.mark.parametrize("settings", [FAST, FAST.model_copy(update={"lora": None, "learning_rate": 1e-3})])

@@ -5,7 +5,7 @@ A study is the tuple of its images' content hashes. Pixels are kept in memory up
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -79,6 +79,10 @@ class ImageStore:
             positions = tuple(tuple(axis) for axis in axes.tolist()) if len(axes) > 1 else None
             self._prompts[key] = (tuple(ids), positions)
         return self._prompts[key]
+
+    def ahead(self, studies: Iterable[Study]) -> None:
+        """Begin to read what the next step needs; :meth:`features` waits for it, and says what went wrong."""
+        self._vision.ahead(studies)
 
     def features(self, studies: Sequence[Study], sizes: Sequence[int]) -> Tensor:
         """Image features of some studies one after another, ``[sum(sizes), width]``; ``sizes`` are image tokens."""

@@ -10,7 +10,8 @@ named by the weights that made it, which are looked at again whenever one was wr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,28 @@ class Vision:
         self._held = Budgeted(memory_bytes)
         self._keys: dict[str, tuple[Any, str]] = {}
         self._splits: bool | None = None
+        self._coming: dict[Study, Future[Tensor | None]] = {}
+        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="medpref-features")
+
+    def ahead(self, studies: Iterable[Study]) -> None:
+        """Begin to read features from disk in another thread, under the name they had last; on CUDA into pinned memory.
+
+        What is not on disk, or meanwhile has another name, is found by :meth:`features` as if nothing had been read.
+        """
+        known = self._keys.get("features")
+        if self._files is None or known is None:
+            return
+        pin = self.policy.base.device.type == "cuda"
+        for name in dict.fromkeys((known[1], *study) for study in studies):
+            if name not in self._coming and self._held.get(name) is None:
+                self._coming[name] = self._reader.submit(_read, self._files, name, pin)
 
     def features(self, studies: Sequence[Study]) -> Tensor:
         """Features of some studies one after another, ``[image_token, width]``, on the policy's device."""
         device = self.policy.base.device
         tower, projector = (self._live(prefixes) for prefixes in self._sides())
         if not tower and not projector:
-            return torch.cat([kept.to(device) for kept in self._kept(studies, "features")])
+            return torch.cat([kept.to(device, non_blocking=True) for kept in self._kept(studies, "features")])
         if not tower and self._can_split(studies[0]):
             return self._project([kept.to(device) for kept in self._kept(studies, "towered")])
         return self._together(studies)
@@ -95,7 +111,11 @@ class Vision:
         """From memory, from disk, or computed."""
         held = self._held.get((key, *study))
         if held is None:
-            found = self._files.read(key, study) if self._files is not None else None
+            coming = self._coming.pop((key, *study), None)
+            if coming is not None:
+                found = coming.result()
+            else:
+                found = self._files.read(key, study) if self._files is not None else None
             if found is None:
                 found = self._compute(study, kind).cpu()
                 tower, projector = self._sides()
@@ -159,3 +179,11 @@ class Vision:
         placed = {name: value.to(base.device) for name, value in pixels.items()}
         cast = {name: value.to(base.dtype) if value.is_floating_point() else value for name, value in placed.items()}
         return self.policy.family.features(base, cast)
+
+
+def _read(files: FeatureFiles, name: Study, pin: bool) -> Tensor | None:
+    """The features under a name (key, then study), in memory: its pages have been touched."""
+    found = files.read(name[0], name[1:])
+    if found is None:
+        return None
+    return found.pin_memory() if pin else found.clone()

@@ -21,7 +21,7 @@ from medpref.models.families import family_of
 from medpref.models.family import Family
 from medpref.models.fingerprint import folder_of, is_hub_id
 from medpref.models.processor import StillProcessor, load_processor
-from medpref.models.quiet import quiet
+from medpref.models.quiet import quiet, wrapping
 from medpref.models.tiny import base_folder, build_tiny
 from medpref.models.turn import Turn, read_turn, render, tokenise_reply
 from medpref.schema import Span
@@ -171,8 +171,8 @@ def save_policy(policy: Policy, folder: Path) -> None:
     """Write model (adapter only, if wrapped in PEFT) and processor, safetensors, as transformers does."""
     with quiet():
         options = {"save_embedding_layers": False} if isinstance(policy.model, PeftModel) else {}
-    policy.model.save_pretrained(str(folder), **options)
-    policy.processor.save_pretrained(folder)
+        policy.model.save_pretrained(str(folder), **options)
+        policy.processor.save_pretrained(folder)
 
 
 def _dtype(name: str, where: str) -> torch.dtype:
@@ -224,7 +224,8 @@ def _load_adapter(folder: Path, *, dtype: torch.dtype, trust_remote_code: bool) 
         beside = [parent / Path(base).name for parent in folder.resolve().parents[:2]]
         base = str(next((path for path in beside if path.is_dir()), base))
     policy = load_policy(base, dtype=str(dtype).removeprefix("torch."), trust_remote_code=trust_remote_code)
-    wrapped: Any = PeftModel.from_pretrained(policy.model, str(folder))
+    with wrapping():
+        wrapped: Any = PeftModel.from_pretrained(policy.model, str(folder))
     return wrapped.merge_and_unload(safe_merge=True), policy.processor
 
 

@@ -1,8 +1,9 @@
-"""Silencing transformers' own progress bars: the command line shows one of ours."""
+"""Silencing what libraries say of themselves: transformers' progress bars, PEFT's use of an old name."""
 
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 
 from transformers.utils import logging
@@ -18,3 +19,11 @@ def quiet() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def wrapping() -> Iterator[None]:
+    """Inside, PEFT may ask transformers for an attribute by its old name without a warning."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+        yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 
 import torch
@@ -10,6 +9,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 
 from medpref.engine.lora import fuse_lora
 from medpref.models.policy import Policy
+from medpref.models.quiet import wrapping
 from medpref.recipe import Train
 from medpref.seeds import derive_seed
 
@@ -42,8 +42,7 @@ def _with_lora(policy: Policy, train: Train, *, seed: int) -> Policy:
     state = torch.random.get_rng_state()
     torch.manual_seed(derive_seed(seed, "adapter"))
     try:
-        with warnings.catch_warnings():  # PEFT asks transformers for an attribute by its old name
-            warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+        with wrapping():
             model: PeftModel = get_peft_model(policy.model, config)
     finally:
         torch.random.set_rng_state(state)

@@ -43,11 +43,6 @@ class Task:
     max_tokens: int
 
 
-def _as_list(pairs: list[EncodedPair]) -> Any:
-    """A batch stays a list of pairs."""
-    return pairs
-
-
 class PairDataset(Dataset[EncodedPair]):
     """Encoded pairs by index."""
 
@@ -70,8 +65,16 @@ class PreferenceTrainer(Trainer):  # the one class we subclass
         self.counts: dict[str, int] = defaultdict(int)
         self.began = time.perf_counter()
         super().__init__(
-            model=task.policy.model, train_dataset=PairDataset(task.pairs), data_collator=_as_list, **kwargs
+            model=task.policy.model, train_dataset=PairDataset(task.pairs), data_collator=self._collate, **kwargs
         )
+
+    def _collate(self, pairs: list[EncodedPair]) -> Any:
+        """A batch stays a list of pairs. It is asked for one step ahead: its features are read meanwhile."""
+        branches = self.task.objective.needs.branches
+        self.task.images.ahead(
+            line.images for pair in pairs for branch, line in pair.branches.items() if branch in branches
+        )
+        return pairs
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         return self.sampler
