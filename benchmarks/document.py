@@ -56,8 +56,9 @@ ARMS_TEXT = """## The arms
   both, without any divergence: less work than asked for, so the ratio is a floor. In D4 the four questions of an image
   share one corrupt view; in D4own each has its own, as random corruptions at a question's own region do.
 - **Depth matters to one of our savings.** Our last layer computes only the rows that are read. With the six layers here
-  that saves 13 % of A's counted work (20.9 to 18.1 GFLOP a pair), with the 28 to 36 layers of 4B to 7B models 2 to 3 %.
-  Before it was built the same machine gave 3.4 x and 2.7 x on A: for deep models expect ratios nearer to these.
+  that saves 13 % of A's counted work (20.9 to 18.1 GFLOP a pair), with the 28 to 36 layers of 4B to 7B models 2 to 3 %
+  (reckoned). Before it was built the same machine gave 3.4 x and 2.7 x on A: for deep models expect ratios nearer to
+  these.
 - Random replies share nothing. Minimal edits share their first words, which the trie computes once: not counted here.
 - Peak bytes are of tensors that a step makes, on top of weights, optimiser and held features. Saved bytes are what
   autograd keeps; inside checkpointed layers they cannot be seen.

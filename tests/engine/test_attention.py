@@ -50,6 +50,23 @@ def test_cascade_is_exact(lines):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
 
 
+@settings(max_examples=60, deadline=None)
+@given(LINES, st.data(), st.sampled_from([2, 128]))
+def test_a_narrowed_cascade_is_exact_at_the_nodes_asked_for(lines, data, block):
+    forest = build_forest(lines)
+    nodes = data.draw(st.lists(st.integers(0, forest.nodes - 1), min_size=1, unique=True))
+    given_ = [draw(forest.nodes, 2, seed).requires_grad_() for seed in range(3)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("medpref.engine.cascade.BLOCK", block)
+        parts = make_parts(forest, dtype=torch.float64).narrowed(nodes)
+    ours = cascade(*given_, parts, 0.7).transpose(1, 2)[:, :, nodes]
+    oracle = by_hand(*given_, forest)[:, :, nodes]
+    torch.testing.assert_close(ours, oracle, rtol=0, atol=1e-13)
+    up = draw(len(nodes), 2, 9)
+    for one, other in zip(torch.autograd.grad(ours, given_, up), torch.autograd.grad(oracle, given_, up), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+
+
 @settings(max_examples=100, deadline=None)
 @given(LINES)
 def test_trunks_and_branches_cover_every_node_once(lines):

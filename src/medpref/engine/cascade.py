@@ -68,14 +68,8 @@ class Parts:
     def narrowed(self, nodes: Sequence[int]) -> Parts:
         """Without the blocks in whose queries there is none of ``nodes``; queries left out come out as zeros."""
         wanted = np.sort(np.asarray(nodes))
-        first_of = {
-            place: np.searchsorted(wanted, place)
-            for tree in self.trees
-            for one in tree[2]
-            for place in (one.first, one.stop)
-        }
         kept = [
-            (start, end, tuple(one for one in blocks if first_of[one.first] < first_of[one.stop]))
+            (start, end, tuple(one for one in blocks if np.diff(np.searchsorted(wanted, (one.first, one.stop)))[0]))
             for start, end, blocks in self.trees
         ]
         return Parts(tuple(kept), self.bundles, covered=False)
